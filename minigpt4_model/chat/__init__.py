@@ -1,0 +1,1 @@
+"""Conversations: messages, chat templates, settings, picture loading, the engine and the backends."""

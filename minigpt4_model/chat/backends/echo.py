@@ -1,0 +1,68 @@
+"""A backend without a model: it answers with what it received. For tests of the page and the API, and for trying the page."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from ..messages import Picture, load_conversation
+from ..settings import GenerationSettings
+from .base import Answer, AnswerStream, BackendDescription
+
+
+class EchoBackend:
+    """Streams, word by word, the pictures' sizes and the text of the last turn, and how many turns came before."""
+
+    description = BackendDescription(
+        name="echo",
+        title="Echo",
+        good_for="trying the page: it repeats what you send and looks at nothing",
+        device="none",
+        context_length=10**6,
+        image_tokens=32,
+        settings=GenerationSettings(),
+    )
+
+    def __init__(self, seconds_per_word: float = 0.0):
+        self.seconds_per_word = seconds_per_word
+
+    def stream(self, messages: list[dict], settings: GenerationSettings | None = None) -> AnswerStream:
+        settings = settings or self.description.settings
+        turns = load_conversation(messages)
+        words = self._reply(turns).split(" ")
+
+        def run(answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+            start = time.perf_counter()
+            pictures = sum(len(turn.pictures) for turn in turns)
+            answer.usage.image_tokens = pictures * self.description.image_tokens
+            answer.usage.prompt_tokens = answer.usage.image_tokens + sum(len(turn.text.split()) for turn in turns)
+            for index, word in enumerate(words):
+                if index == settings.max_new_tokens:
+                    answer.finish_reason = "length"
+                    return
+                if self.seconds_per_word:
+                    time.sleep(self.seconds_per_word)
+                if cancelled():
+                    answer.finish_reason = "cancelled"
+                    return
+                if index == 0:
+                    answer.timings.ttft_s = time.perf_counter() - start
+                answer.token_ids.append(index)
+                answer.usage.completion_tokens += 1
+                yield word if index == 0 else " " + word
+            answer.timings.decode_s = time.perf_counter() - start - answer.timings.ttft_s
+            answer.finish_reason = "stop"
+
+        return AnswerStream(run)
+
+    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
+        return self.stream(messages, settings).join()
+
+    def close(self) -> None:
+        pass
+
+    @staticmethod
+    def _reply(turns) -> str:
+        pictures = [part for turn in turns for part in turn.parts if isinstance(part, Picture)]
+        sizes = ", ".join(f"{picture.image.width}x{picture.image.height}" for picture in pictures)
+        seen = f"I received {len(pictures)} picture{'s' if len(pictures) != 1 else ''}" + (f" ({sizes})" if sizes else "")
+        before = sum(turn.role == "user" for turn in turns) - 1
+        return f"{seen} and {before} earlier question{'s' if before != 1 else ''}. You said: {turns[-1].text}"

@@ -1,0 +1,80 @@
+"""Generation settings: one dataclass from which the page's sliders, the flags, the API fields and the engine's arguments follow.
+
+Names are those of transformers' `GenerationConfig`; defaults are the original demo's (MiniGPT-4 `conversation.py`,
+`Chat.answer`: top_p 0.9, temperature 1, repetition_penalty 1.05, 300 new tokens). To add a decoding option, add a field here.
+"""
+
+import argparse
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+
+def _option(default, label: str, info: str, minimum, maximum, step):
+    return field(default=default, metadata={"label": label, "info": info, "minimum": minimum, "maximum": maximum, "step": step})
+
+
+class SettingsError(ValueError):
+    """A setting has a value that it cannot have; the message names the setting, the value and the range."""
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How one answer is decoded. Checked when it is made: raises `SettingsError`."""
+
+    max_new_tokens: int = _option(300, "Longest answer", "Tokens after which an answer is cut.", 1, 4096, 1)
+    temperature: float = _option(1.0, "Temperature", "0 always takes the likeliest word; higher is more varied.", 0.0, 2.0, 0.05)
+    top_p: float = _option(0.9, "Top-p", "Sample among the likeliest words that together reach this probability.", 0.01, 1.0, 0.01)
+    top_k: int = _option(0, "Top-k", "Sample among this many likeliest words; 0 means all.", 0, 1000, 1)
+    repetition_penalty: float = _option(1.05, "Repetition penalty", "Above 1, words already used become less likely.", 0.5, 2.0, 0.01)
+    num_beams: int = _option(1, "Beams", "Above 1, searches several answers at once: slower, and nothing shows until the end.", 1, 10, 1)
+    seed: int | None = _option(None, "Seed", "The same seed, question and settings give the same answer; empty draws a new one.", 0, 2**63 - 1, 1)
+
+    def __post_init__(self):
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if value is None and option.name == "seed":
+                continue
+            kind = float if isinstance(option.default, float) else int
+            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or (kind is int and not whole):
+                raise SettingsError(f"{option.name} must be {'a number' if kind is float else 'a whole number'}, not {value!r}.")
+            low, high = option.metadata["minimum"], option.metadata["maximum"]
+            if not low <= value <= high:
+                raise SettingsError(f"{option.name} must be between {low} and {high}, not {value}.")
+            object.__setattr__(self, option.name, kind(value))
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0.0
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any], defaults: "GenerationSettings | None" = None) -> "GenerationSettings":
+        """Settings from API fields or a form: names not given keep `defaults`. Unknown names raise `SettingsError`."""
+        names = {option.name for option in dataclasses.fields(cls)}
+        unknown = sorted(set(given) - names)
+        if unknown:
+            raise SettingsError(f"Unknown setting {', '.join(unknown)}. There are: {', '.join(sorted(names))}.")
+        return dataclasses.replace(defaults or cls(), **given)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One `--kebab-case` flag per setting; a flag that is not given leaves the preset's default."""
+    group = parser.add_argument_group("generation settings")
+    for option in dataclasses.fields(GenerationSettings):
+        kind = float if isinstance(option.default, float) else int
+        low, high = option.metadata["minimum"], option.metadata["maximum"]
+        group.add_argument(
+            "--" + option.name.replace("_", "-"),
+            type=kind,
+            metavar="X" if kind is float else "N",
+            help=f"{option.metadata['info']} From {low} to {high}." if option.name != "seed" else option.metadata["info"],
+        )
+
+
+def settings_from_flags(args: argparse.Namespace, defaults: GenerationSettings) -> GenerationSettings:
+    """The settings that the flags of `add_flags` ask for, over `defaults`. Raises `SettingsError`."""
+    names = [option.name for option in dataclasses.fields(GenerationSettings)]
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    return GenerationSettings.from_mapping(given, defaults)

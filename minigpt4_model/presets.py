@@ -1,0 +1,100 @@
+"""What each preset is made of: one table.
+
+A preset names the four parts of the paper's figure (vision encoder, Q-Former, projection, LLM), the chat template
+its LLM was trained with, and how it likes to be decoded. Where the files come from is `weights/`; this module imports
+nothing heavy, so `--help`, the page on the echo backend and the tests can read it without torch.
+"""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Mapping
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One row of the table.
+
+    `settings` overrides defaults of `chat.settings.GenerationSettings` by field name. `context_length` counts tokens,
+    pictures included. `kv_slots` is how many conversations keep their key-value cache at the same time.
+    """
+
+    name: str
+    title: str
+    good_for: str
+    vision_encoder: str
+    qformer: str
+    language_model: str
+    chat_template: str
+    image_tokens: int
+    context_length: int
+    kv_slots: int
+    downloadable: bool
+    settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_PRESETS = (
+    Preset(
+        name="pocket",
+        title="MiniGPT-4 pocket",
+        good_for="naming what a drawing or a simple photograph shows, on a laptop without a GPU",
+        vision_encoder="EfficientNet-Lite2 (ImageNet)",
+        qformer="4 layers, 32 queries, trained by this project",
+        language_model="SmolLM2-135M-Instruct",
+        chat_template="chatml",
+        image_tokens=32,
+        context_length=2048,
+        kv_slots=8,
+        downloadable=True,
+        # A 135M model wanders at temperature 1: people meet it with a cooler default.
+        settings=MappingProxyType({"temperature": 0.3, "max_new_tokens": 200, "repetition_penalty": 1.1}),
+    ),
+    Preset(
+        name="vicuna-7b",
+        title="MiniGPT-4 with Vicuna 7B",
+        good_for="detailed descriptions, memes, sketches to HTML, on one GPU",
+        vision_encoder="EVA-CLIP ViT-g/14, 39 blocks",
+        qformer="BLIP-2's (FlanT5-XXL pretraining)",
+        language_model="Vicuna v0 7B",
+        chat_template="vicuna-v0",
+        image_tokens=32,
+        context_length=2048,
+        kv_slots=2,
+        downloadable=False,
+    ),
+    Preset(
+        name="vicuna-13b",
+        title="MiniGPT-4 with Vicuna 13B",
+        good_for="the paper's best answers, on one large GPU",
+        vision_encoder="EVA-CLIP ViT-g/14, 39 blocks",
+        qformer="BLIP-2's (FlanT5-XXL pretraining)",
+        language_model="Vicuna v0 13B",
+        chat_template="vicuna-v0",
+        image_tokens=32,
+        context_length=2048,
+        kv_slots=2,
+        downloadable=False,
+    ),
+    Preset(
+        name="llama2-7b",
+        title="MiniGPT-4 with Llama-2-chat 7B",
+        good_for="detailed descriptions with Llama 2's manners, on one GPU",
+        vision_encoder="EVA-CLIP ViT-g/14, 39 blocks",
+        qformer="none: four patches joined",
+        language_model="Llama-2-chat 7B",
+        chat_template="llama2",
+        image_tokens=64,
+        context_length=4096,
+        kv_slots=2,
+        downloadable=False,
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _PRESETS})
+DEFAULT_PRESET = "pocket"
+
+
+def get_preset(name: str) -> Preset:
+    """The preset called `name`. Raises `ValueError` that lists the names there are."""
+    if name not in PRESETS:
+        raise ValueError(f"--preset {name}: there is no such preset. Choose one of: {', '.join(PRESETS)}.")
+    return PRESETS[name]
