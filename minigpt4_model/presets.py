@@ -5,9 +5,9 @@ its LLM was trained with, and how it likes to be decoded. Where the files come f
 nothing heavy, so `--help`, the page on the echo backend and the tests can read it without torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Mapping
 
 
 @dataclass(frozen=True)

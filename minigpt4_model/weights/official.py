@@ -83,8 +83,12 @@ def convert_projection(state: State) -> State:
 
 
 def convert_language_model(state: State) -> State:
-    """A Llama in transformers' layout -> `model.language_model.*` and `lm_head.*`."""
-    return {"model.language_model." + key.removeprefix("model.") if key.startswith("model.") else key: tensor for key, tensor in state.items()}
+    """A Llama in transformers' layout -> `model.language_model.*` and `lm_head.*`. Old files carry `inv_freq`, a buffer of constants."""
+    return {
+        f"model.language_model.{key.removeprefix('model.')}" if key.startswith("model.") else key: tensor
+        for key, tensor in state.items()
+        if not key.endswith("rotary_emb.inv_freq")
+    }
 
 
 def vision_config_from(state: State, num_attention_heads: int = 16, used_blocks: int = USED_BLOCKS) -> MiniGPT4VisionConfig:

@@ -1,0 +1,237 @@
+"""The whole architecture, Hugging Face native.
+
+    picture -> vision_model (frozen) -> (B, N, Dv) -> qformer with 32 query_tokens -> (B, 32, Dq)
+            -> language_projection -> (B, 32, D) -> spliced into the prompt of language_model (frozen) -> text
+
+Source: MiniGPT-4 (Zhu et al. 2023), section 3 and upstream `minigpt4/models/mini_gpt4.py`. Names are BLIP-2's in transformers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModel, Blip2QFormerModel, Cache, GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+
+from .configuration import MiniGPT4Config
+from .qformer import join_patches, run_qformer
+from .vision_encoder import MiniGPT4VisionModel
+
+
+@dataclass
+class MiniGPT4Output(ModelOutput):
+    """`loss` is a scalar, there when labels were given. `logits` `(B, L or logits_to_keep, V)`, None when labels were given."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class MiniGPT4PreTrainedModel(PreTrainedModel):
+    config: MiniGPT4Config
+    base_model_prefix = "model"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _skip_keys_device_placement = ["past_key_values"]
+    # The original keeps the Q-Former and the projection in fp32 whatever the precision of the rest.
+    _keep_in_fp32_modules_strict = {"query_tokens", "qformer", "language_projection"}
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MiniGPT4Model) and module.qformer is not None:
+            nn.init.normal_(module.query_tokens, std=self.config.qformer_config.initializer_range)
+
+
+class MiniGPT4Model(MiniGPT4PreTrainedModel):
+    """Everything but the LLM's output layer."""
+
+    def __init__(self, config: MiniGPT4Config):
+        super().__init__(config)
+        self.vision_model = MiniGPT4VisionModel._from_config(config.vision_config)
+        if config.qformer_config is None:
+            self.qformer, self.query_tokens = None, None
+            image_width = config.patches_per_token * config.vision_config.hidden_size
+        else:
+            image_width = config.qformer_config.hidden_size
+            self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, image_width))
+            self.qformer = Blip2QFormerModel._from_config(config.qformer_config)
+        self.language_projection = nn.Linear(image_width, config.text_config.hidden_size)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def project_features(self, features: torch.Tensor) -> torch.Tensor:
+        """The vision encoder's `(B, N, Dv)` -> `(B, T, D)` image tokens. Training enters here when features are cached."""
+        if self.qformer is None:
+            tokens = join_patches(features, self.config.patches_per_token)
+        else:
+            tokens = run_qformer(self.qformer, self.query_tokens, features)
+        return self.language_projection(tokens.to(self.language_projection.weight.dtype))
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """`(B, 3, S, S)` pixels; `.pooler_output` is `(B, T, D)`, the tokens that stand for each picture in the prompt,
+        `.last_hidden_state` the vision encoder's `(B, N, Dv)`."""
+        features = self.vision_model(pixel_values).last_hidden_state
+        return BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=self.project_features(features))
+
+    def embed_prompt(self, input_ids: torch.Tensor, image_features: torch.Tensor | None = None) -> torch.Tensor:
+        """Word embeddings with the pictures spliced in: `(B, L)` ids and `(P, T, D)` pictures -> `(B, L, D)`.
+
+        The pictures fill the positions of `image_token_id` in reading order, row after row. Raises `ValueError` when
+        their number does not fit the number of placeholders.
+        """
+        is_image = input_ids == self.config.image_token_id  # (B, L)
+        embeds = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))  # (B, L, D)
+        given = 0 if image_features is None else image_features.shape[0] * image_features.shape[1]
+        if int(is_image.sum()) != given:
+            raise ValueError(
+                f"The prompt has {int(is_image.sum())} image placeholders ({self.config.image_token}), but the pictures make "
+                f"{given} tokens; each picture takes {self.config.num_image_tokens}."
+            )
+        if image_features is None:
+            return embeds
+        tokens = image_features.reshape(-1, image_features.shape[-1]).to(embeds.dtype)
+        return embeds.masked_scatter(is_image[..., None].expand_as(embeds), tokens)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPast:
+        """Hidden states `(B, L, D)`. Pictures come as `pixel_values` `(P, 3, S, S)` or as `image_features` `(P, T, D)`."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either input_ids or inputs_embeds, not both and not neither.")
+        if inputs_embeds is None:
+            if pixel_values is not None and image_features is not None:
+                raise ValueError("Give either pixel_values or image_features, not both.")
+            if pixel_values is not None:
+                image_features = self.get_image_features(pixel_values).pooler_output
+            inputs_embeds = self.embed_prompt(input_ids, image_features)
+        return self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+
+
+class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin):
+    """The model with the LLM's output layer: loss for training, logits and `generate` for chatting."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+
+    def __init__(self, config: MiniGPT4Config):
+        super().__init__(config)
+        self.model = MiniGPT4Model(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    @property
+    def language_model(self) -> PreTrainedModel:
+        return self.model.language_model
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        return self.model.get_image_features(pixel_values, **kwargs)
+
+    def embed_prompt(self, input_ids: torch.Tensor, image_features: torch.Tensor | None = None) -> torch.Tensor:
+        return self.model.embed_prompt(input_ids, image_features)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs,
+    ) -> MiniGPT4Output:
+        """Next-token logits, or, with `labels` `(B, L)` (-100 where nothing is to be learned), the mean cross-entropy.
+
+        The loss looks at target positions only, so no logits over the vocabulary are made for the prompt.
+        `logits_to_keep` keeps the last n positions (0: all).
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            image_features=image_features,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        hidden = outputs.last_hidden_state  # (B, L, D)
+        loss = logits = None
+        if labels is None:
+            keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            logits = self.lm_head(hidden[:, keep])
+        else:
+            targets = labels[:, 1:]
+            learned = targets != -100
+            if not bool(learned.any()):
+                raise ValueError("labels hold no target: every position after the first is -100.")
+            loss = F.cross_entropy(self.lm_head(hidden[:, :-1][learned]).float(), targets[learned])
+        return MiniGPT4Output(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """`(B, new tokens)`: the new tokens only, as the original's `generate` over embeddings gives them.
+
+        The prompt is embedded once, pictures included, so beams and several pictures per row need no care, and the
+        repetition penalty never sees the prompt. `attention_mask` `(B, L)` marks left padding with 0.
+        """
+        if inputs_embeds is None:
+            if pixel_values is not None:
+                image_features = self.get_image_features(pixel_values).pooler_output
+            inputs_embeds = self.embed_prompt(input_ids, image_features)
+        if attention_mask is None:
+            attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        return super().generate(inputs_embeds=inputs_embeds, attention_mask=attention_mask, **kwargs)

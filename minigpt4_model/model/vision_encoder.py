@@ -1,0 +1,100 @@
+"""The frozen vision encoder: `(B, 3, S, S)` normalised pixels -> `(B, N, Dv)` features.
+
+Two architectures, both timm's: EVA-CLIP ViT-g/14 as the original uses it (N = 257, Dv = 1408: the CLS token first, then
+the patches row by row) and EfficientNet-Lite2 for the pocket preset (N = 82, Dv = 1280: the mean first, then 9 x 9 patches).
+To add one, add a branch to `build_trunk` and a shape test.
+"""
+
+from functools import partial
+
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from .configuration import MiniGPT4VisionConfig
+
+
+def build_trunk(config: MiniGPT4VisionConfig) -> nn.Module:
+    """The timm model whose `forward_features` makes the features. Raises `ValueError` for an unknown architecture."""
+    if config.architecture == "eva_vit":
+        # The original's ViT (minigpt4/models/eva_vit.py): learned absolute positions, q and v biases but no k bias, exact
+        # GELU, and neither a final norm nor pooling, because the features come from before them.
+        return timm.models.eva.Eva(
+            img_size=config.image_size,
+            patch_size=config.patch_size,
+            num_classes=0,
+            global_pool="",
+            use_post_transformer_norm=False,
+            use_fc_norm=False,
+            embed_dim=config.hidden_size,
+            depth=config.num_hidden_layers,
+            num_heads=config.num_attention_heads,
+            qkv_bias=True,
+            qkv_fused=True,
+            mlp_ratio=config.mlp_ratio,
+            swiglu_mlp=False,
+            use_abs_pos_emb=True,
+            use_rot_pos_emb=False,
+            init_values=None,
+            use_post_norm=False,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        )
+    if config.architecture == "efficientnet_lite2":
+        return timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0, global_pool="")
+    raise ValueError(f"vision_config.architecture is {config.architecture!r}; there are 'eva_vit' and 'efficientnet_lite2'.")
+
+
+def sincos_positions(side: int, width: int, device=None) -> torch.Tensor:
+    """`(side * side, width)` two-dimensional sine and cosine codes (MAE, `util/pos_embed.py`), row by row."""
+    frequencies = 1.0 / 10000 ** (torch.arange(width // 4, dtype=torch.float32, device=device) / (width / 4))
+    angles = torch.arange(side, dtype=torch.float32, device=device)[:, None] * frequencies
+    codes = torch.cat([angles.sin(), angles.cos()], dim=1)  # (side, width / 2)
+    rows = codes[:, None].expand(side, side, -1)
+    columns = codes[None].expand(side, side, -1)
+    return torch.cat([rows, columns], dim=2).reshape(side * side, width)
+
+
+class MiniGPT4VisionModel(PreTrainedModel):
+    """`(B, 3, S, S)` -> `(B, N, Dv)`; `post_layernorm` is BLIP-2's `ln_vision`, computed in fp32 as the original does."""
+
+    config: MiniGPT4VisionConfig
+    base_model_prefix = "vision_model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    # Of a ViT in 16 bits the original keeps these in fp32 (`convert_weights_to_fp16` casts linear and convolution layers only).
+    _keep_in_fp32_modules_strict = {"post_layernorm"}
+
+    def __init__(self, config: MiniGPT4VisionConfig):
+        super().__init__(config)
+        self.trunk = build_trunk(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+        if config.architecture == "efficientnet_lite2":
+            # Batch normalisation statistics lose too much in 16 bits, and the network is small.
+            self._keep_in_fp32_modules_strict = {*self._keep_in_fp32_modules_strict, "trunk"}
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        # Not in any file, and left uninitialised when the model was built without memory: the k bias is always zero.
+        if isinstance(getattr(module, "k_bias", None), torch.Tensor):
+            module.k_bias.zero_()
+
+    def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutput:
+        side = self.config.image_size
+        if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, side, side):
+            raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(pixel_values.shape)}.")
+        pixel_values = pixel_values.to(next(self.trunk.parameters()).dtype)
+        features = self.trunk.forward_features(pixel_values)
+        if features.ndim == 4:
+            features = features.flatten(2).transpose(1, 2)  # (B, P, Dv), row by row
+            features = torch.cat([features.mean(dim=1, keepdim=True), features], dim=1)  # (B, 1 + P, Dv)
+        norm = self.post_layernorm
+        features = F.layer_norm(features.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
+        if self.config.architecture == "efficientnet_lite2":
+            # A convolution's features do not say where they are; a ViT's do.
+            positions = sincos_positions(side=int((features.shape[1] - 1) ** 0.5), width=features.shape[2], device=features.device)
+            features = torch.cat([features[:, :1], features[:, 1:] + 0.5 * positions], dim=1)
+        return BaseModelOutput(last_hidden_state=features)
