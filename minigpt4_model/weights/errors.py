@@ -26,5 +26,7 @@ def explained_disk_errors(directory: Path, needed_bytes: int, what: str) -> Iter
                 f"The disk that holds {directory} is full: {what} needs {needed_bytes / 1e6:.0f} MB there. Free some space, or {elsewhere}."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise WeightsError(f"{directory} cannot be written ({error.strerror}), and {what} goes there. Mend its rights, or {elsewhere}.") from error
+            raise WeightsError(
+                f"{directory} cannot be written ({error.strerror}), and {what} goes there. Mend its rights, or {elsewhere}."
+            ) from error
         raise

