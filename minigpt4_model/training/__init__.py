@@ -1,0 +1,1 @@
+"""Training: where pictures with words come from, and the one trainer of all stages. Imported only by the training commands."""

@@ -1,0 +1,102 @@
+"""Builds the pocket corpus: fetches the collections, renders every nameable picture once, reports, draws a contact sheet.
+
+    python -m minigpt4_model.training.pocket.build [--limit N] [--only NAME ...] [--no-stamps]
+
+Run again it does only what is missing. The result is read through `render.load_index` and `render.load_pixels`.
+"""
+
+import argparse
+import logging
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+from .collections import COLLECTIONS, CorpusError
+from .names import SPLITS
+from .render import SIZE, Sprite, load_index, load_pixels, render_collection, sprites_home
+
+logger = logging.getLogger(__name__)
+
+
+def build(limit: int | None = None, only: list[str] | None = None, stamps: bool = True) -> list[str]:
+    """Renders the collections and returns the names of those that are there. Raises `CorpusError` when one that is needed cannot be had."""
+    built = []
+    for row in COLLECTIONS:
+        if (only and row.name not in only) or (row.source == "debian" and not stamps):
+            continue
+        try:
+            done = render_collection(row, limit=limit)
+        except CorpusError as error:
+            if not row.optional:
+                raise
+            logger.warning("Going on without %s: %s", row.name, error)
+            continue
+        if done.failed:
+            logger.warning("%s: %d pictures could not be rendered and are left out.", row.name, done.failed)
+        built.append(row.name)
+    return built
+
+
+def report(names: list[str]) -> str:
+    """A table of what is there: collection, licence, pictures, concepts, head nouns, pictures of each split."""
+    lines = [f"{'collection':20} {'licence':18} {'pictures':>8} {'concepts':>8} {'heads':>6}  " + "  ".join(f"{split:>15}" for split in SPLITS)]
+    everything: list[Sprite] = []
+    for row in COLLECTIONS:
+        if row.name in names:
+            index = load_index(row.name)
+            everything += index
+            lines.append(_line(row.name, row.licence, index))
+    lines.append(_line("all", "", everything))
+    return "\n".join(lines)
+
+
+def _line(name: str, licence: str, index: list[Sprite]) -> str:
+    splits = "  ".join(f"{sum(sprite.split == split for sprite in index):15}" for split in SPLITS)
+    concepts, heads = len({sprite.concept for sprite in index}), len({sprite.head for sprite in index})
+    return f"{name:20} {licence:18} {len(index):8} {concepts:8} {heads:6}  {splits}"
+
+
+def contact_sheet(names: list[str], seed: int = 0, columns: int = 12, rows: int = 10) -> PIL.Image.Image:
+    """A random sample of the corpus with names and colours, for a person to look at."""
+    chance = random.Random(seed)
+    index = [sprite for name in names for sprite in load_index(name)]
+    cell, text = 140, 34
+    sheet = PIL.Image.new("RGB", (columns * cell, rows * (cell + text)), "white")
+    draw = PIL.ImageDraw.Draw(sheet)
+    pixels = {name: load_pixels(name) for name in names}
+    for place, sprite in enumerate(chance.sample(index, min(columns * rows, len(index)))):
+        left, top = place % columns * cell, place // columns * (cell + text)
+        picture = PIL.Image.fromarray(np.array(pixels[sprite.collection][sprite.row])).resize((cell - 8, cell - 8))
+        sheet.paste(picture, (left + 4, top + 4), picture)
+        draw.text((left + 3, top + cell - 2), sprite.name[:24], "black")
+        draw.text((left + 3, top + cell + 9), f"[{sprite.head}] {sprite.collection[:12]}"[:24], "blue")
+        draw.text((left + 3, top + cell + 20), " ".join(sprite.colours), "gray")
+    return sheet
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m minigpt4_model.training.pocket.build", description=__doc__.splitlines()[0])
+    parser.add_argument("--limit", type=int, metavar="N", help="render only the first N pictures of each collection, to try it out")
+    parser.add_argument("--only", nargs="+", choices=[row.name for row in COLLECTIONS], metavar="NAME", help="build only these collections")
+    parser.add_argument("--stamps", action=argparse.BooleanOptionalAction, default=True, help="include the GPL-licensed Tux Paint stamps")
+    parser.add_argument("--seed", type=int, default=0, help="which pictures the contact sheet shows")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        names = build(options.limit, options.only, options.stamps)
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(report(names))
+    sheet: Path = sprites_home().parent / "contact-sheet.png"
+    contact_sheet(names, options.seed).save(sheet)
+    print(f"Contact sheet: {sheet}\nSprites: {SIZE} px, {sprites_home()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
