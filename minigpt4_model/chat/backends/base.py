@@ -3,6 +3,8 @@
 Knows nothing of torch. A backend has one way to answer, `stream`; `generate` is its join.
 """
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,6 +59,9 @@ class Answer:
     timings: Timings = field(default_factory=Timings)
     notices: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return self.text
+
 
 class AnswerStream(Iterator[str]):
     """Pieces of text as they are made; `answer` fills while they come and is complete when the stream ends.
@@ -68,8 +73,9 @@ class AnswerStream(Iterator[str]):
     def __init__(self, run: Callable[[Answer, Callable[[], bool]], Iterator[str]]):
         """`run(answer, cancelled)` is the generator that makes the pieces; it looks at `cancelled()` between tokens."""
         self.answer = Answer()
-        self._cancelled = False
-        self._pieces = run(self.answer, lambda: self._cancelled)
+        # Not a method of this object: a generator that held its stream would keep it alive after the reader dropped it.
+        self._cancelled = threading.Event()
+        self._pieces = run(self.answer, self._cancelled.is_set)
 
     def __next__(self) -> str:
         piece = next(self._pieces)
@@ -78,14 +84,12 @@ class AnswerStream(Iterator[str]):
 
     def cancel(self) -> None:
         """Ask the computing to stop; safe from any thread. The iterator then ends with finish_reason "cancelled"."""
-        self._cancelled = True
+        self._cancelled.set()
 
     def close(self) -> None:
-        self._cancelled = True
-        try:
+        self._cancelled.set()
+        with contextlib.suppress(ValueError):  # another thread is inside the generator: it sees the flag at its next token
             self._pieces.close()
-        except ValueError:  # another thread is inside the generator: it sees the flag at its next token
-            pass
         if not self.answer.finish_reason:
             self.answer.finish_reason = "cancelled"
 

@@ -1,0 +1,203 @@
+"""From logits to tokens and from tokens to text: sampling, stops, the loop guard, and the pieces that people see.
+
+Knows nothing of prompts, caches or threads. Sampling uses transformers' logits processors in transformers' order, with a
+random generator of its own, so an answer depends on its seed and on nothing else in the program.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria
+from transformers.generation.logits_process import (
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from .backends.base import BackendError
+from .settings import GenerationSettings
+from .templates import ChatTemplate
+
+# A loop: the same run of at most 24 tokens, four times or more and for at least 24 tokens.
+LOOP_LONGEST_PERIOD = 24
+LOOP_REPEATS = 4
+LOOP_TOKENS = 24
+
+
+class RequireNumbers(LogitsProcessor):
+    """Stops with a clear message where sampling would fail or, worse, go on with garbage."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if not bool(torch.isfinite(scores).all()):
+            raise BackendError("The model's output is not a number: weights or precision do not fit. Try --dtype float32, or run doctor.")
+        return scores
+
+
+class PenalizeRepetition(RepetitionPenaltyLogitsProcessor):
+    """The repetition penalty over `first_ids` and the generated tokens, never the prompt."""
+
+    def __init__(self, penalty: float, first_ids: Sequence[int]):
+        super().__init__(penalty)
+        self.first_ids = list(first_ids)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        first = torch.tensor([self.first_ids] * input_ids.shape[0], dtype=torch.long, device=input_ids.device)
+        seen = torch.cat([first.reshape(input_ids.shape[0], -1), input_ids], dim=1)
+        return super().__call__(seen, scores) if seen.shape[1] else scores
+
+
+def build_logits_processors(settings: GenerationSettings, first_ids: Sequence[int] = ()) -> LogitsProcessorList:
+    """What `settings` do to the logits; `first_ids` is what the repetition penalty sees before any token.
+
+    The list raises `BackendError` when the logits are not numbers.
+    """
+    processors = LogitsProcessorList([RequireNumbers()])
+    if settings.repetition_penalty != 1.0:
+        processors.append(PenalizeRepetition(settings.repetition_penalty, first_ids))
+    if settings.greedy:
+        return processors
+    if settings.temperature != 1.0:
+        processors.append(TemperatureLogitsWarper(settings.temperature))
+    if settings.top_k:
+        processors.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p < 1.0:
+        processors.append(TopPLogitsWarper(settings.top_p))
+    return processors
+
+
+class TokenSampler:
+    """Chooses the next token. Works in fp32 on the CPU, so that a seed means the same on every device."""
+
+    def __init__(self, settings: GenerationSettings, seed: int, first_ids: Sequence[int] = ()):
+        self._greedy = settings.greedy
+        self._processors = build_logits_processors(settings, first_ids)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def sample(self, logits: torch.Tensor, generated: list[int]) -> int:
+        """The next id from `logits` `(V,)` after the ids `generated`. Raises `BackendError` if the logits are not numbers."""
+        scores = self._processors(torch.tensor([generated], dtype=torch.long), logits.float().cpu()[None])
+        if self._greedy:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._generator))
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """What ends an answer: an end token, a run of ids, or (in `TextAssembler`) a text."""
+
+    end_tokens: frozenset[int]
+    sequences: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def from_template(cls, template: ChatTemplate, tokenizer: Any) -> "StopRules":
+        """The template's rules in the tokenizer's vocabulary, with the tokenizer's own end token.
+
+        A run of ids is used only where it spells one of the template's stop texts.
+        """
+        vocabulary = tokenizer.get_vocab()
+        ends = {vocabulary[token] for token in template.stop_tokens if token in vocabulary}
+        ends |= {tokenizer.eos_token_id} - {None}
+        size = len(tokenizer)
+        sequences = tuple(
+            ids for ids in template.stop_sequences if max(ids) < size and tokenizer.decode(list(ids)).strip() in template.stop_texts
+        )
+        return cls(frozenset(ends), sequences)
+
+    def reached(self, ids: Sequence[int]) -> bool:
+        return bool(ids) and (ids[-1] in self.end_tokens or any(tuple(ids[-len(run) :]) == run for run in self.sequences))
+
+
+def is_looping(ids: Sequence[int]) -> bool:
+    """Whether `ids` end in a loop that a model does not leave: see the constants above."""
+    for period in range(1, LOOP_LONGEST_PERIOD + 1):
+        length = period * max(LOOP_REPEATS, -(-LOOP_TOKENS // period))
+        if length > len(ids) or ids[-1] != ids[-1 - period]:
+            continue
+        tail = ids[-length:]
+        if tail[period:] == tail[:-period]:
+            return True
+    return False
+
+
+class TextAssembler:
+    """Turns tokens into pieces of text that are safe to show at once.
+
+    A piece never ends inside a character, inside what may become a stop text, or in whitespace that may be the answer's end;
+    bytes that are no UTF-8 are left out. The pieces together are `ChatTemplate.cut_answer` of the whole text, but for a label
+    in mid-answer: what was shown cannot be taken back, so there only a label at the start is removed.
+    """
+
+    def __init__(self, tokenizer: Any, template: ChatTemplate):
+        self._tokenizer = tokenizer
+        self._stops = template.stop_texts
+        self._label = template.answer_label
+        # Ids from `_context` to `_read` are decoded text already, kept because a token's text depends on the one before it.
+        self._ids: list[int] = []
+        self._context = self._read = 0
+        self._held = ""
+        self._started = False
+        self.stopped = False
+
+    def push(self, token_id: int) -> str:
+        """The text that can be shown after one more token; sets `stopped` when it completes a stop text."""
+        self._ids.append(token_id)
+        return self.push_text(self._decode())
+
+    def push_text(self, text: str) -> str:
+        if self.stopped:
+            return ""
+        self._held += text
+        cut = min((index for stop in self._stops if (index := self._held.find(stop)) >= 0), default=-1)
+        if cut >= 0:
+            self.stopped = True
+            self._held = self._held[:cut]
+            return self._release(len(self._held))
+        return self._release(len(self._held) - max((_overlap(self._held, stop) for stop in self._stops), default=0))
+
+    def finish(self) -> str:
+        """What was held back, when the answer ends here."""
+        return "" if self.stopped else self._release(len(self._held), ended=True)
+
+    def _decode(self) -> str:
+        before = self._tokenizer.decode(self._ids[self._context : self._read], skip_special_tokens=True)
+        after = self._tokenizer.decode(self._ids[self._context :], skip_special_tokens=True)
+        if after.endswith("�"):  # the character is not complete yet
+            return ""
+        self._context, self._read = self._read, len(self._ids)
+        return after[len(before) :].replace("�", "")
+
+    def _release(self, end: int, ended: bool = False) -> str:
+        """Take the first `end` characters of what is held, less trailing whitespace; before the start, less a label."""
+        if not self._started:
+            start = len(self._held) - len(self._held.lstrip())
+            if self._label and self._held.startswith(self._label, start):
+                self._held = self._held[start + len(self._label) :]
+                return self._release(end - start - len(self._label), ended)
+            if self._label.startswith(self._held[start:]) and not (ended or self.stopped):
+                return ""
+            self._held, end = self._held[start:], end - start
+        piece = self._held[: max(end, 0)].rstrip()
+        self._held = self._held[len(piece) :]
+        self._started = self._started or bool(piece)
+        return piece
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` may be the beginning of `stop`."""
+    return next((length for length in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:length])), 0)
+
+
+class StopWhen(StoppingCriteria):
+    """For `generate`: a beam ends when its ids reach a stop; all end when `cancelled()`."""
+
+    def __init__(self, rules: StopRules, cancelled):
+        self._rules = rules
+        self._cancelled = cancelled
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
+        cancelled = self._cancelled()
+        ended = [cancelled or self._rules.reached(row) for row in input_ids.tolist()]
+        return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
