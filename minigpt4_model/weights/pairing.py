@@ -93,8 +93,8 @@ def describe_vision_encoder_file(path: Path, name: str) -> dict[str, Any]:
 
 _WORDS = {"language_model": "language model", "vision_encoder": "vision encoder"}
 _FIX = {
-    "language_model": "Give it that language model (the preset it belongs to, or --language-model DIR), or train a projection for this one.",
-    "vision_encoder": "Give it that vision encoder (the preset it belongs to, or --vision FILE), or train a projection for this one.",
+    "language_model": "Give it that language model (its preset, or --language-model DIR), or train a projection for this one.",
+    "vision_encoder": "Give it that vision encoder (its preset, or --vision FILE), or train a projection for this one.",
 }
 
 

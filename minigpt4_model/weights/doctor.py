@@ -1,0 +1,246 @@
+"""The verb `doctor`: does this preset run here, and if not, which command mends it.
+
+It reads every cached file in full, touches no network and changes nothing. A fault is what stops the preset from running now
+(files that a start with a network would fetch included); a warning is what makes it slower or unusual.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..presets import DEFAULT_PRESET, PRESETS, Preset
+from . import pocket
+from .cache import find_faults, home
+from .errors import WeightsError
+from .machine import Device, cpu_count, cpu_features, find_devices, installed_versions, python_is_supported, version_faults
+from .memory import PRECISIONS, SIZES, needed_bytes
+from .pairing import check_pairing, describe_language_model_dir, describe_vision_encoder_file
+from .progress import Progress, console, silent
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"
+FETCH = "python -m minigpt4_model.weights.pocket"
+INSTALL = "python -m pip install -r requirements.txt"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. `state` is "ok", "warning" or "fault"; `fix` is a command or None."""
+
+    name: str
+    state: str
+    detail: str
+    fix: str | None = None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the report; 0 when the preset can run, 1 when a fault stops it. A wrong flag ends with 2, as argparse does."""
+    parser = argparse.ArgumentParser(prog="python -m minigpt4_model doctor", description="Check this machine and the files of a preset.")
+    parser.add_argument("--preset", choices=list(PRESETS), default=DEFAULT_PRESET, help="which preset is to run (%(default)s)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="a model's directory to check in place of the preset's own")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    args = parser.parse_args(argv)
+    report = examine(PRESETS[args.preset], args.model, silent if args.json else console)
+    print(json.dumps(report, indent=2) if args.json else render(report))
+    return 0 if report["ok"] else 1
+
+
+def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = silent) -> dict:
+    """Everything the report holds, as one JSON-able document."""
+    versions = installed_versions()
+    checks = list(_check_versions(versions))
+    devices: list[Device] = []
+    try:
+        devices = find_devices()
+    except (ImportError, OSError, RuntimeError) as error:
+        checks.append(Check("torch", "fault", f"torch can't be used: {error}", INSTALL))
+    else:
+        checks.append(_check_imports())
+    memory = _memory(preset, devices[0] if devices else None)
+    checks += _check_memory(preset, memory)
+    checks += _check_files(preset, model_dir, progress)
+    return {
+        "preset": preset.name,
+        "model": str(model_dir) if model_dir else None,
+        "ok": not any(check.state == "fault" for check in checks),
+        "versions": versions,
+        "cpu": {"processors": cpu_count(), "features": cpu_features()},
+        "devices": [asdict(device) for device in devices],
+        "memory": memory,
+        "cache": {"directory": str(home()), "free_bytes": _free_disk(home())},
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def _check_versions(versions: dict[str, str | None]) -> Iterator[Check]:
+    if not python_is_supported():
+        yield Check("python", "fault", f"Python {versions['python']} is too old: 3.10 or later is needed.", "bash scripts/start.sh")
+    missing, unusual = version_faults(REPOSITORY / "requirements.txt")
+    if missing:
+        yield Check("packages", "fault", "; ".join(missing) + ".", INSTALL)
+    if unusual:
+        yield Check("packages", "warning", "; ".join(unusual) + ".", INSTALL)
+    if not missing and not unusual:
+        yield Check("packages", "ok", "All packages of requirements.txt are installed in the versions asked for.")
+
+
+def _check_imports() -> Check:
+    try:
+        import minigpt4_model.model  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        return Check("model code", "fault", f"The model's code can't be imported: {error}", INSTALL)
+    return Check("model code", "ok", "torch, transformers and timm import.")
+
+
+def _memory(preset: Preset, device: Device | None) -> list[dict]:
+    free = device.free_bytes if device else None
+    rows = []
+    for precision in PRECISIONS:
+        needed = needed_bytes(SIZES[preset.name], precision, preset.context_length)
+        fits = None if free is None else needed <= free
+        rows.append({"precision": precision, "needed_bytes": needed, "available_bytes": free, "fits": fits})
+    return rows
+
+
+_PRECISION_FLAGS = {"16 bit": "--dtype bfloat16", "8 bit": "--load-in-8bit", "4 bit": "--load-in-4bit"}
+
+
+def _check_memory(preset: Preset, memory: list[dict]) -> Iterator[Check]:
+    if memory[0]["fits"] is None:
+        yield Check("memory", "warning", "How much memory is free can't be told here.")
+        return
+    fitting = [row["precision"] for row in memory if row["fits"]]
+    free, least = memory[0]["available_bytes"], min(row["needed_bytes"] for row in memory)
+    if not fitting:
+        smaller = None if preset.name == DEFAULT_PRESET else f"python app.py --preset {DEFAULT_PRESET}"
+        detail = f"{_gigabytes(free)} are free, and {preset.name} needs {_gigabytes(least)} at least. Close other programs."
+        yield Check("memory", "fault", detail, smaller)
+    elif "16 bit" not in fitting:
+        flag = _PRECISION_FLAGS[fitting[0]]
+        yield Check("memory", "warning", f"Only {' and '.join(fitting)} fit.", f"python app.py --preset {preset.name} {flag}")
+    else:
+        yield Check("memory", "ok", f"{_gigabytes(free)} are free: {', '.join(fitting)} fit.")
+
+
+def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> Iterator[Check]:
+    if model_dir is None and preset.name != "pocket":
+        command = "python -m minigpt4_model import-official --help"
+        detail = f"The weights of {preset.name} are not fetched automatically: build a directory from the official files (--model DIR)."
+        yield Check("files", "fault", detail, command)
+        return
+    checkpoint = model_dir or POCKET_CHECKPOINT
+    config_check, config = _read_config(checkpoint, model_dir is None)
+    yield config_check
+    frozen_are_whole = True
+    if model_dir is None or config.get("frozen_parts") == "pocket":
+        for check in _check_pocket_parts(progress):
+            frozen_are_whole &= check.state == "ok"
+            yield check
+    if config:
+        weights = _check_weights(checkpoint, model_dir is None)
+        yield weights
+        if weights.state == "ok":
+            yield _check_pairing(checkpoint, config, frozen_are_whole)
+
+
+def _read_config(checkpoint: Path, is_shipped: bool) -> tuple[Check, dict]:
+    path, fix = checkpoint / "config.json", _restore(is_shipped)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config["model_type"] != "minigpt4":
+            return Check("config", "fault", f"{path} describes a {config['model_type']!r} model, not a 'minigpt4' one.", fix), {}
+    except FileNotFoundError:
+        return Check("config", "fault", f"{path} is missing.", fix), {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return Check("config", "fault", f"{path} is damaged: it is not a model's description in JSON.", fix), {}
+    return Check("config", "ok", f"{path} is there."), config
+
+
+def _check_pocket_parts(progress: Progress) -> Iterator[Check]:
+    for part in pocket.PARTS:
+        faults = find_faults(part.directory, part.recipe, full=True, progress=progress)
+        if faults:
+            yield Check(part.name, "fault", " ".join(faults) + " A start with a network makes it again; so does:", FETCH)
+        else:
+            yield Check(part.name, "ok", f"{part.directory} is whole (sha256 of every file).")
+
+
+def _check_weights(checkpoint: Path, is_shipped: bool) -> Check:
+    """Every safetensors file that the directory speaks of opens, and is as long as its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    index = checkpoint / "model.safetensors.index.json"
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values())) if index.exists() else ["model.safetensors"]
+        for name in names:
+            with safe_open(checkpoint / name, framework="pt"):
+                pass
+    except FileNotFoundError as error:
+        return Check("weights", "fault", f"{error}", _restore(is_shipped))
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        return Check("weights", "fault", f"{checkpoint}: a weights file is damaged ({error}).", _restore(is_shipped))
+    return Check("weights", "ok", f"{', '.join(names)} in {checkpoint} can be read.")
+
+
+def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool) -> Check:
+    if config.get("frozen_parts") is None:
+        return Check("pairing", "ok", "One directory holds all parts of the model.")
+    if not config.get("trained_with"):
+        return Check("pairing", "warning", f"{checkpoint / 'config.json'} does not record what the projection was trained with.")
+    if not frozen_are_whole:
+        return Check("pairing", "warning", "Not checked: the frozen parts are not whole.")
+    row = PRESETS["pocket"]
+    encoder_file = pocket.VISION_ENCODER.directory / pocket.ENCODER_FILE
+    actual = {
+        "language_model": describe_language_model_dir(pocket.LANGUAGE_MODEL.directory, row.language_model),
+        "vision_encoder": describe_vision_encoder_file(encoder_file, row.vision_encoder),
+    }
+    try:
+        check_pairing(config["trained_with"], actual, str(checkpoint))
+    except WeightsError as error:
+        return Check("pairing", "fault", str(error), "git checkout -- checkpoints/pocket")
+    names = " and ".join(part["name"] for part in actual.values())
+    return Check("pairing", "ok", f"The projection was trained with this {names}.")
+
+
+def _restore(is_shipped: bool) -> str:
+    return "git checkout -- checkpoints/pocket" if is_shipped else "python -m minigpt4_model import-official --help"
+
+
+def _free_disk(directory: Path) -> int:
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _gigabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1e9:.1f} GB"
+
+
+_SIGNS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
+
+
+def render(report: dict) -> str:
+    """The report for a person."""
+    versions = ", ".join(f"{name} {version or 'not installed'}" for name, version in report["versions"].items())
+    rows = [
+        ("preset", report["preset"] + (f" from {report['model']}" if report["model"] else "")),
+        ("versions", versions),
+        ("processor", f"{report['cpu']['processors']} processors; {', '.join(report['cpu']['features']) or 'features unknown'}"),
+    ]
+    rows += [("device", f"{each['name']}: {each['title']}, {_gigabytes(each['free_bytes'])} free") for each in report["devices"]]
+    rows.append(("cache", f"{report['cache']['directory']}, {_gigabytes(report['cache']['free_bytes'])} free on its disk"))
+    for row in report["memory"]:
+        fits = {True: "fits", False: "does not fit", None: "unknown"}[row["fits"]]
+        rows.append(("memory", f"{row['precision']:>8}: {_gigabytes(row['needed_bytes'])} needed, {fits}"))
+    lines = [f"{name:<10} {text}" for name, text in rows]
+    lines.append("")
+    for check in report["checks"]:
+        lines.append(f"{_SIGNS[check['state']]:<6} {check['name']}: {check['detail']}")
+        if check["fix"]:
+            lines.append(f"       -> {check['fix']}")
+    verdict = "can run here." if report["ok"] else "can't run here: see the lines marked FAULT."
+    lines += ["", f"{report['preset']} {verdict}"]
+    return "\n".join(lines)

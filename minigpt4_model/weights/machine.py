@@ -1,0 +1,118 @@
+"""What this machine is and has: versions, processor, devices, free memory. Reads only; imports torch when asked for devices."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = (
+    "torch", "torchvision", "transformers", "timm", "tokenizers", "safetensors", "gguf", "pillow", "gradio", "accelerate", "bitsandbytes",
+)  # fmt: skip
+_TELLING_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "i8mm")
+_ONLY_FOR_FEWER_BITS = ("bitsandbytes",)
+_NO_LIMIT = 1 << 60
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something torch can compute on. `free_bytes` is None where it can't be told."""
+
+    name: str
+    title: str
+    free_bytes: int | None
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Versions of the packages that matter, None where one is not installed, plus Python's own."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def version_faults(requirements: Path) -> tuple[list[str], list[str]]:
+    """Lines of a requirements file that this environment does not meet: (what stops a preset, what only narrows the choice).
+
+    Both are empty where all is well or there is no such file.
+    """
+    from packaging.requirements import Requirement
+
+    missing, unusual = [], []
+    for line in requirements.read_text(encoding="utf-8").splitlines() if requirements.exists() else []:
+        line = line.partition("#")[0].strip()
+        if not line or line.startswith("-"):
+            continue
+        wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            if wanted.name in _ONLY_FOR_FEWER_BITS:
+                unusual.append(f"{wanted.name} is not installed, so --load-in-8bit and --load-in-4bit can't be used")
+            else:
+                missing.append(f"{wanted.name} is not installed ({line} is asked for)")
+            continue
+        if not wanted.specifier.contains(version, prereleases=True):
+            unusual.append(f"{wanted.name} is {version}, and {line} is asked for")
+    return missing, unusual
+
+
+def cpu_features() -> list[str]:
+    """Instruction sets that decide how fast 16-bit and 8-bit arithmetic is; empty where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    flags = listed[1].split() if listed else []
+    return [feature for feature in _TELLING_FEATURES if feature in flags]
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Bytes that a program can still take here: the system's figure, or a container's limit where that is lower."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return min(psutil.virtual_memory().available, _container_headroom())
+
+
+def _container_headroom() -> int:
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return max(int(Path(limit).read_text()) - int(Path(used).read_text()), 0)
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return _NO_LIMIT
+
+
+def find_devices() -> list[Device]:
+    """Devices in the order of preference, the CPU last. Raises whatever importing torch raises."""
+    import torch
+
+    found = []
+    for index in range(torch.cuda.device_count()):
+        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), torch.cuda.mem_get_info(index)[0]))
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", "Apple GPU", free_memory()))
+    title = f"{platform.processor() or platform.machine()}, {cpu_count()} processors, {torch.get_num_threads()} threads"
+    return [*found, Device("cpu", title, free_memory())]
+
+
+def python_is_supported() -> bool:
+    return sys.version_info >= (3, 10)
