@@ -43,7 +43,8 @@ def build(limit: int | None = None, only: list[str] | None = None, stamps: bool 
 
 def report(names: list[str]) -> str:
     """A table of what is there: collection, licence, pictures, concepts, head nouns, pictures of each split."""
-    lines = [f"{'collection':20} {'licence':18} {'pictures':>8} {'concepts':>8} {'heads':>6}  " + "  ".join(f"{split:>15}" for split in SPLITS)]
+    head = f"{'collection':20} {'licence':18} {'pictures':>8} {'concepts':>8} {'heads':>6}  "
+    lines = [head + "  ".join(f"{split:>15}" for split in SPLITS)]
     everything: list[Sprite] = []
     for row in COLLECTIONS:
         if row.name in names:

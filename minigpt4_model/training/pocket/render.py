@@ -96,7 +96,7 @@ def square(picture: PIL.Image.Image) -> np.ndarray:
 
 
 def icon_pictures(row: Collection, directory: Path) -> Iterator[Picture]:
-    """The nameable icons of an Iconify set. Aliases show the same picture under another name and hidden icons are outdated: both are left out."""
+    """The nameable icons of an Iconify set, without aliases (the same picture under another name) and hidden icons (outdated)."""
     data = json.loads((directory / "icons.json").read_text("utf-8"))
     for icon, entry in sorted(data["icons"].items()):
         shown = None if entry.get("hidden") else lookup(icon, row.name)

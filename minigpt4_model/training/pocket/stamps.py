@@ -4,46 +4,22 @@ Many stamps are photographs, the only ones of the corpus. Captions that name not
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 from .names import Named, head_noun, named, table
 
-_LEFT_OUT = re.compile(r"^symbols/(alphabets|math|money|music|chess|faces|clock)|roadsigns|/flags/|hanukkah/dreydl-|hair_manga|body_parts/wig")
+_LEFT_OUT = re.compile(
+    r"^symbols/(alphabets|math|money|music|chess|faces|clock)|roadsigns|/flags/|hanukkah/dreydl-|hair_manga|body_parts/wig"
+)
+# Words that are a synonym of one icon's name and yet another thing.
+_OWN_THINGS = frozenset({"moustache", "party hat", "gate", "lettuce", "jacket", "yam", "flowers", "monitor"})
 _MENTION = re.compile(r"^(?P<article>an?|the|some|our|two|another)\s+(?P<rest>.+)$", re.IGNORECASE)
 _WRAPPED = re.compile(r"^(pair|cluster|bunch|string|head|couple|quarter|cup) of ")
-# Captions that say it in another way.
-_BY_FILE = {
-    "bread": "loaf of bread", "loaf_of_bread": "loaf of bread", "cheese": "cheese", "broccoli": "broccoli", "corn": "ear of corn",
-    "inkjet_printer": "printer", "laser_printer": "printer", "teddy_bear": "teddy bear", "edward_bear": "teddy bear", "toilet": "toilet",
-    "clover": "four leaf clover", "shamrock": "shamrock", "menorah": "menorah", "Candy_cane_photo_1": "candy cane", "daffodil": "daffodil",
-    "Candy_cane_photo_2": "candy cane", "Christmas_pudding": "Christmas pudding", "Roast_turkey": "roast turkey", "Santa": "Santa Claus",
-    "Mince_Pie": "pie", "globe": "globe", "mobile": "mobile phone", "phone": "telephone", "calculator": "calculator", "fire": "fire",
-    "fireworks": "fireworks", "fireworks2": "fireworks", "stethoscope": "stethoscope", "hard_candy": "candy", "chick-hatched": "chick",
-    "chick-in-egg": "chick", "leafrake": "rake", "mortarboard": "graduation cap", "hoverfly": "fly", "compact_disc": "compact disc",
-    "football_helmet_front": "football helmet", "football_helmet_side": "football helmet", "camera": "camera", "laptop": "laptop",
-    "monitor": "computer monitor", "mouse": "mouse", "uk_post_box": "mailbox", "7spoke256": "wheel", "boxcar": "boxcar", "caboose": "caboose",
-    "tanker": "tank wagon", "bulldozer": "bulldozer", "dumper": "dump truck", "tux": "penguin", "pengwin": "penguin", "penguin": "penguin",
-    "wheelie_bin": "trash can", "trash_can": "trash can", "garbagecan": "trash can", "chemparathi": "hibiscus", "4_mars": "Mars", "6_saturn": "Saturn",
-    "5_jupiter": "Jupiter", "0_sun": "sun", "3_earth": "globe", "circus": "circus tent", "cathedral": "cathedral", "confetti": "confetti",
-    "holly_leaves": "holly leaves", "knitting": "knitting", "measuring_tape": "measuring tape", "plane": "airplane", "747": "airplane",
-    "eddieCopter": "helicopter", "truck": "pickup truck", "painttube": "tube of paint", "clothes_iron": "iron", "expresso": "cup of coffee",
-    "sunglasses_01": "sunglasses", "sunglasses_02": "sunglasses", "moon_full": "full moon", "moon_crescent": "crescent moon", "moon_3qt": "full moon",
-    "drake": "duck", "gander": "duck", "dromedary": "camel", "kitten": "cat", "doe": "deer", "firetruck": "fire truck", "stripedfish": "fish",
-    "hedgehog": "hedgehog", "digitalthermometer": "thermometer", "mercurythermometer": "thermometer", "spider_computer": "", "spider_fly": "",
-    "penguin_with_spider": "", "spider_football": "", "wings": "", "final-roll-call": "", "explosion": "explosion", "old_naval_shell": "",
-    "ww2_german_gun": "", "bradley": "tank", "infantry-stryker": "tank", "sedan_police": "", "trainSign": "", "tender": "", "bathyscape": "submarine",
-    "docks": "", "magic_stones": "", "rambutan": "tree", "tree336": "tree", "German_Christmas_toy": "", "dreydl": "dreidel", "fountain": "fountain",
-    "adeenia": "flower", "anthoorium": "flower", "appooppanthady": "", "bolsom": "", "chuvanna_plastic_poo": "red flower", "xanthia": "moth",
-    "recyclingbox": "", "recyclingbox2": "", "recycle": "recycling symbol", "8_neptune": "planet", "7_uranus": "planet", "9_pluto": "planet",
-    "1_mercury": "planet", "2_venus": "planet", "bluegroper": "fish", "girlface": "", "head_female": "", "voyager2": "satellite", "cep-2": "mushroom",
-    "cep-1": "mushroom", "cep": "mushroom", "inukshuk-outline": "", "inukshuk-photo": "", "mine": "", "grannysmith": "doll", "xmas_tp_bulb": "ornament",
-    "magellanic_penguin": "penguin", "little-penguin": "penguin", "tiger_sumatran": "tiger", "pig_golden": "pig", "pig_golden2": "pig",
-    "coffeecup": "cup of coffee", "pink_flamingo": "flamingo", "birch": "tree", "holm_oak": "tree", "liberia-palm": "palm tree", "fireman200b": "firefighter",
-    "fireman240a": "firefighter", "beetle": "car", "sedan": "car", "f22_raptor": "fighter jet", "albino_peahen": "peacock", "chimp": "monkey",
-    "hen": "chicken", "tux_tractor": "tractor", "rabbit_little": "rabbit", "gold_dreydl": "dreidel", "tree": "Christmas tree", "Christmas_Tree_photo": "Christmas tree",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ def stamps(directory: Path) -> Iterator[Stamp]:
         picture = next((caption.with_suffix(suffix) for suffix in (".png", ".svg") if caption.with_suffix(suffix).is_file()), None)
         if picture is None or _LEFT_OUT.search(inside):
             continue
-        name = _BY_FILE.get(caption.stem)
+        name = _names_by_file().get(caption.stem)
         if name is None:
             name = name_in_caption(caption.read_text("utf-8", errors="replace").splitlines()[0])
         if name:
@@ -85,13 +61,27 @@ def name_in_caption(caption: str) -> str | None:
 
 def shown_by(name: str) -> Named:
     """The concept of that name: the one of the table where it has it, so that a stamp and an icon of a dog are one concept."""
-    known = _by_name().get(name.lower()) or _by_name().get(head_noun(name)) if " " not in name else _by_name().get(name.lower())
+    known = _known_names().get(name.lower())
     if known is not None:
         return known
-    relative = _by_name().get(head_noun(name))
-    kind = relative.kind if relative is not None else ("plural" if re.search(r"[^s]s$", name) and not name.endswith(("us", "is")) else "count")
-    return named(name, relative.head if relative is not None else "", kind, relative.synonyms if relative is not None else ())
+    relative = _known_names().get(head_noun(name))
+    if relative is not None:
+        return named(name, relative.head, relative.kind, relative.synonyms)
+    return named(name, kind="proper" if name[0].isupper() and " " not in name else "plural" if re.search(r"[^sui]s$", name) else "count")
 
 
-def _by_name() -> dict[str, Named]:
-    return {shown.name.lower(): shown for shown in table().values()}
+@cache
+def _names_by_file() -> dict[str, str]:
+    """File name -> name, from `stamps.txt`; an empty name leaves the picture out."""
+    lines = resources.files(__package__).joinpath("stamps.txt").read_text("utf-8").splitlines()
+    rows = (line.partition(":") for line in lines if line.strip() and not line.startswith("#"))
+    return {file: name.strip() for name, _, files in rows for file in files.split()}
+
+
+@cache
+def _known_names() -> dict[str, Named]:
+    """Name -> concept; also the synonyms that belong to one concept alone ("bunny")."""
+    concepts = {shown.concept: shown for shown in table().values()}.values()
+    uses = Counter(word for shown in concepts for word in shown.synonyms)
+    found = {word: shown for shown in concepts for word in shown.synonyms if uses[word] == 1 and word not in _OWN_THINGS}
+    return found | {shown.name.lower(): shown for shown in concepts}

@@ -20,7 +20,7 @@ _IRREGULAR = {
 }  # fmt: skip
 # What follows these words describes the thing before them: "bowls of rice", "men riding a bicycle".
 _AFTER_THE_NOUN = re.compile(
-    r" (?:with|without|of|in|on|at|and|covering|sticking|rolling|pointing|behind|holding|hugging|taking|feeding|[a-z]+ing (?:a|an|the|its|up|out)) ?\b"
+    r" (?:with|without|of|in|on|at|behind|pointing|covering|[a-z]+ing (?:a|an|the|its|his|her|their|up|out|golf|weights|hands))\b"
 )
 
 
