@@ -3,7 +3,8 @@
     messages = [{"role": "user" | "assistant" | "system",
                  "content": str | [{"type": "text", "text": str}, {"type": "image", "image": path | PIL.Image}]}]
 
-`load_conversation` checks such a list and opens its pictures; everything behind it works on `Turn`s.
+An image may also be bytes or a picture that is already loaded. `load_conversation` checks such a list and opens its pictures;
+everything behind it works on `Turn`s.
 """
 
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def load_conversation(messages: list[dict]) -> list[Turn]:
 
 def _load_parts(content, where: str):
     if isinstance(content, str):
-        yield content
+        yield _clean(content)
         return
     if not isinstance(content, (list, tuple)):
         raise MessageError(f'{where}: "content" must be a text or a list of parts, not {type(content).__name__}.')
@@ -80,13 +81,18 @@ def _load_parts(content, where: str):
         place = f"{where}, part {number}"
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text" and isinstance(part.get("text"), str):
-            yield part["text"]
+            yield _clean(part["text"])
         elif kind == "image" and isinstance(part.get("image"), LoadedPicture):
             yield part["image"]
         elif kind == "image" and part.get("image") is not None:
             yield load_picture(part["image"])
         else:
             raise MessageError(f'{place} must be {{"type": "text", "text": "..."}} or {{"type": "image", "image": a path or a PIL image}}.')
+
+
+def _clean(text: str) -> str:
+    """`text` without halves of surrogate pairs, which JSON can carry and no tokenizer can read: each becomes U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def text_message(role: str, text: str) -> dict:

@@ -6,9 +6,11 @@ Names are those of transformers' `GenerationConfig`; defaults are the original d
 
 import argparse
 import dataclasses
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
+
+GREEDY_BELOW = 1e-3  # a temperature under this picks the likeliest word anyway, and dividing by it could overflow
 
 
 def _option(default, label: str, info: str, minimum, maximum, step):
@@ -29,41 +31,53 @@ class GenerationSettings:
     top_k: int = _option(0, "Top-k", "Sample among this many likeliest words; 0 means all.", 0, 1000, 1)
     repetition_penalty: float = _option(1.05, "Repetition penalty", "Above 1, words already used become less likely.", 0.5, 2.0, 0.01)
     num_beams: int = _option(1, "Beams", "Above 1, searches several answers at once: slower, and nothing shows until the end.", 1, 10, 1)
-    seed: int | None = _option(None, "Seed", "The same seed, question and settings give the same answer; empty draws a new one.", 0, 2**63 - 1, 1)
+    seed: int | None = _option(
+        None, "Seed", "The same seed, question and settings give the same answer; without one each answer is new.", 0, 2**63 - 1, 1
+    )
 
     def __post_init__(self):
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
             if value is None and option.name == "seed":
                 continue
-            kind = float if isinstance(option.default, float) else int
-            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or (kind is int and not whole):
+            kind = _kind(option)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or (kind is int and value % 1):
                 raise SettingsError(f"{option.name} must be {'a number' if kind is float else 'a whole number'}, not {value!r}.")
             low, high = option.metadata["minimum"], option.metadata["maximum"]
             if not low <= value <= high:
-                raise SettingsError(f"{option.name} must be between {low} and {high}, not {value}.")
+                shown = f", not {value}" if abs(value) < 1e30 else ""  # Python refuses to print integers of thousands of digits
+                raise SettingsError(f"{option.name} must be between {low} and {high}{shown}.")
             object.__setattr__(self, option.name, kind(value))
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0.0
+        """Whether the likeliest word is always taken, so that neither seed nor top-p and top-k matter."""
+        return self.temperature < GREEDY_BELOW
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any], defaults: "GenerationSettings | None" = None) -> "GenerationSettings":
-        """Settings from API fields or a form: names not given keep `defaults`. Unknown names raise `SettingsError`."""
+        """Settings from API fields or a form: names not given, or given as None, keep `defaults`.
+
+        A seed of None draws a new one. Unknown names and values out of range raise `SettingsError`.
+        """
         names = {option.name for option in dataclasses.fields(cls)}
         unknown = sorted(set(given) - names)
         if unknown:
-            raise SettingsError(f"Unknown setting {', '.join(unknown)}. There are: {', '.join(sorted(names))}.")
-        return dataclasses.replace(defaults or cls(), **given)
+            raise SettingsError(f"There is no setting called {', '.join(unknown)}. There are: {', '.join(sorted(names))}.")
+        return dataclasses.replace(
+            defaults or cls(), **{name: value for name, value in given.items() if value is not None or name == "seed"}
+        )
+
+
+def _kind(option: dataclasses.Field) -> type:
+    return float if isinstance(option.default, float) else int
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """One `--kebab-case` flag per setting; a flag that is not given leaves the preset's default."""
     group = parser.add_argument_group("generation settings")
     for option in dataclasses.fields(GenerationSettings):
-        kind = float if isinstance(option.default, float) else int
+        kind = _kind(option)
         low, high = option.metadata["minimum"], option.metadata["maximum"]
         group.add_argument(
             "--" + option.name.replace("_", "-"),

@@ -51,7 +51,9 @@ class EchoBackend:
             answer.timings.decode_s = time.perf_counter() - start - answer.timings.ttft_s
             answer.finish_reason = "stop"
 
-        return AnswerStream(run)
+        stream = AnswerStream(run)
+        stream.answer.notices += filter(None, [picture.notice for picture in turns[-1].pictures])
+        return stream
 
     def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
         return self.stream(messages, settings).join()
