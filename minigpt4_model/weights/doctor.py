@@ -77,7 +77,7 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
 
 def _check_versions(versions: dict[str, str | None]) -> Iterator[Check]:
     if not python_is_supported():
-        yield Check("python", "fault", f"Python {versions['python']} is too old: 3.10 or later is needed.", "bash scripts/start.sh")
+        yield Check("python", "fault", f"Python {versions['python']} is too old: 3.11 or later is needed.", "bash scripts/start.sh")
     missing, unusual = version_faults(REPOSITORY / "requirements.txt")
     if missing:
         yield Check("packages", "fault", "; ".join(missing) + ".", INSTALL)

@@ -29,4 +29,6 @@ def explained_disk_errors(directory: Path, needed_bytes: int, what: str) -> Iter
             raise WeightsError(
                 f"{directory} cannot be written ({error.strerror}), and {what} goes there. Mend its rights, or {elsewhere}."
             ) from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            raise WeightsError(f"{directory} can't be a folder, because a file is in its way. Move that file, or {elsewhere}.") from error
         raise

@@ -115,4 +115,4 @@ def find_devices() -> list[Device]:
 
 
 def python_is_supported() -> bool:
-    return sys.version_info >= (3, 10)
+    return sys.version_info >= (3, 11)

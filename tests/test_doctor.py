@@ -1,0 +1,187 @@
+"""The doctor: each fault is found on files broken for the purpose, has a command that mends it, and decides the exit code."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from minigpt4_model.presets import PRESETS
+from minigpt4_model.weights import doctor, machine, pocket
+from minigpt4_model.weights.cache import write_manifest
+from minigpt4_model.weights.memory import PRECISIONS, SIZES, needed_bytes
+from minigpt4_model.weights.pairing import describe_pairing
+
+EMBEDDING = torch.arange(12.0).reshape(4, 3)
+ENCODER = {"conv_stem.weight": torch.ones(2, 3)}
+
+
+@pytest.fixture
+def installation(tmp_path, monkeypatch):
+    """A whole little installation: cached parts, and a checkpoint that was trained with them. Returns (cache, checkpoint)."""
+    monkeypatch.setenv("MINIGPT4_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(doctor, "POCKET_CHECKPOINT", tmp_path / "checkpoint")
+    monkeypatch.setattr(doctor, "version_faults", lambda requirements: ([], []))
+    for part, tensors in ((pocket.LANGUAGE_MODEL, {"model.embed_tokens.weight": EMBEDDING}), (pocket.VISION_ENCODER, ENCODER)):
+        part.directory.mkdir(parents=True)
+        save_file(tensors, part.directory / "model.safetensors")
+        write_manifest(part.directory, part.recipe)
+    row = PRESETS["pocket"]
+    trained_with = describe_pairing(
+        language_model=row.language_model, embedding=EMBEDDING, vision_encoder=row.vision_encoder, encoder=ENCODER
+    )
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    write_config(checkpoint, trained_with=trained_with)
+    save_file({"model.query_tokens": torch.zeros(1, 32, 4)}, checkpoint / "model.safetensors")
+    return tmp_path / "home", checkpoint
+
+
+def write_config(checkpoint, **fields):
+    config = {"model_type": "minigpt4", "frozen_parts": "pocket", **fields}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+
+
+def examine(capsys, *flags):
+    """(exit code, the JSON document, checks by name)."""
+    code = doctor.main([*flags, "--json"])
+    report = json.loads(capsys.readouterr().out)
+    return code, report, {check["name"]: check for check in report["checks"]}
+
+
+def test_a_whole_installation_passes(installation, capsys):
+    code, report, checks = examine(capsys)
+    assert (code, report["ok"]) == (0, True)
+    assert {check["state"] for check in checks.values()} == {"ok"}
+    assert "EfficientNet-Lite2" in checks["pairing"]["detail"]
+    assert report["versions"]["torch"] == torch.__version__
+    assert report["devices"][-1]["name"] == "cpu"
+    assert [row["precision"] for row in report["memory"]] == list(PRECISIONS)
+
+
+def test_the_table_for_people_says_the_same(installation, capsys):
+    assert doctor.main([]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("pocket can run here.\n")
+    assert "FAULT" not in out and "cpu:" in out and str(installation[0]) in out
+    (installation[1] / "config.json").unlink()
+    assert doctor.main([]) == 1
+    out = capsys.readouterr().out
+    assert "FAULT  config:" in out and "-> git checkout -- checkpoints/pocket" in out
+
+
+@pytest.mark.parametrize("part", pocket.PARTS, ids=lambda part: part.name)
+def test_a_flipped_byte_is_found_though_size_and_time_agree(installation, capsys, part):
+    import os
+
+    path = part.directory / "model.safetensors"
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    code, _, checks = examine(capsys)
+    assert code == 1
+    assert checks[part.name]["state"] == "fault"
+    assert "sha256" in checks[part.name]["detail"]
+    assert checks[part.name]["fix"] == "python -m minigpt4_model.weights.pocket"
+
+
+def test_an_empty_cache_is_a_fault_with_the_command_that_fills_it(installation, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIGPT4_HOME", str(tmp_path / "elsewhere"))
+    code, report, checks = examine(capsys)
+    assert code == 1
+    assert "is not there" in checks["SmolLM2-135M-Instruct"]["detail"]
+    assert checks["pairing"]["state"] == "warning"
+    assert not (tmp_path / "elsewhere").exists()
+    assert report["cache"]["free_bytes"] > 0
+
+
+def test_a_projection_of_another_model_is_a_fault_that_names_both(installation, capsys):
+    _, checkpoint = installation
+    other = describe_pairing(language_model="Vicuna", embedding=EMBEDDING + 1, vision_encoder="Lite2", encoder=ENCODER)
+    write_config(checkpoint, trained_with=other)
+    code, _, checks = examine(capsys)
+    assert code == 1
+    assert "Vicuna" in checks["pairing"]["detail"] and "SmolLM2-135M-Instruct" in checks["pairing"]["detail"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "llama"}', "{}"])
+def test_a_config_that_is_not_ours(installation, capsys, content):
+    (installation[1] / "config.json").write_text(content)
+    code, _, checks = examine(capsys)
+    assert code == 1 and checks["config"]["state"] == "fault"
+
+
+@pytest.mark.parametrize("keep", [None, 0, 5, 40])
+def test_a_checkpoint_whose_weights_are_missing_or_cut(installation, capsys, keep):
+    path = installation[1] / "model.safetensors"
+    data = path.read_bytes()
+    path.unlink()
+    if keep is not None:
+        path.write_bytes(data[:keep])
+    code, _, checks = examine(capsys)
+    assert code == 1 and checks["weights"]["state"] == "fault"
+
+
+def test_a_model_directory_of_ones_own(installation, capsys, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    write_config(whole, frozen_parts=None)
+    save_file({"a": torch.zeros(1)}, whole / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (whole / "model.safetensors.index.json").write_text(json.dumps(index))
+    code, _, checks = examine(capsys, "--model", str(whole))
+    assert code == 1 and "model-00002-of-00002.safetensors" in checks["weights"]["detail"]
+    save_file({"b": torch.zeros(1)}, whole / "model-00002-of-00002.safetensors")
+    code, _, checks = examine(capsys, "--model", str(whole))
+    assert code == 0 and checks["pairing"]["detail"] == "One directory holds all parts of the model."
+
+
+def test_a_preset_that_is_not_fetched_says_how_to_build_it(installation, capsys):
+    code, _, checks = examine(capsys, "--preset", "vicuna-7b")
+    assert code == 1 and "import-official" in checks["files"]["fix"]
+
+
+def test_too_little_memory(installation, capsys, monkeypatch):
+    for free, code, state in ((10_000_000, 1, "fault"), (needed_bytes(SIZES["pocket"], "8 bit", 2048), 0, "warning")):
+        monkeypatch.setattr(doctor, "find_devices", lambda free=free: [machine.Device("cpu", "a small one", free)])
+        got, _, checks = examine(capsys)
+        assert (got, checks["memory"]["state"]) == (code, state)
+
+
+def test_torch_that_does_not_import_is_reported_not_raised(installation, capsys, monkeypatch):
+    def broken():
+        raise OSError("libtorch.so: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "find_devices", broken)
+    code, _, checks = examine(capsys)
+    assert code == 1 and "libtorch.so" in checks["torch"]["detail"]
+
+
+def test_an_unknown_preset_ends_with_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        doctor.main(["--preset", "gpt-5"])
+    assert caught.value.code == 2
+    assert "vicuna-13b" in capsys.readouterr().err
+
+
+def test_versions_are_compared_with_the_requirements_file(tmp_path):
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(
+        "# a comment\n-r other.txt\nsafetensors>=0.1  # fine\nnot-a-real-package==1.0\npillow<1\nwinonly; sys_platform == 'never'\n"
+    )
+    missing, unusual = machine.version_faults(requirements)
+    assert len(missing) == 1 and "not-a-real-package is not installed" in missing[0]
+    assert len(unusual) == 1 and unusual[0].startswith("pillow is ")
+    assert machine.version_faults(tmp_path / "absent.txt") == ([], [])
+
+
+def test_every_preset_has_a_size_and_the_figures_are_those_of_the_models():
+    assert set(SIZES) == set(PRESETS)
+    for name, billions in {"pocket": 0.1345, "vicuna-7b": 6.738, "vicuna-13b": 13.015}.items():
+        size = SIZES[name].language_model
+        assert (size.linear_parameters + size.table_parameters) / 1e9 == pytest.approx(billions, rel=0.002)
+    needs = [needed_bytes(SIZES["vicuna-7b"], precision, 2048) for precision in PRECISIONS]
+    assert needs == sorted(needs, reverse=True)
+    assert 15e9 < needs[1] < 20e9  # 16 bit does not fit a 16 GB card, and fits a 24 GB one
+    assert SIZES["pocket"].language_model.cache_bytes(1, 2) == 2 * 30 * 3 * 64 * 2
