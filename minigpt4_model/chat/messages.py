@@ -40,7 +40,17 @@ class Turn:
 
 
 def load_conversation(messages: list[dict]) -> list[Turn]:
-    """The turns of a conversation that ends with a user's message.
+    """The turns of a conversation that ends with a user's message. Raises as `load_turns` does."""
+    turns = load_turns(messages)
+    if turns[-1].role != "user":
+        raise MessageError("The last message must be the user's.")
+    if not turns[-1].text and not turns[-1].pictures:
+        raise MessageError("The last message is empty: ask something or add a picture.")
+    return turns
+
+
+def load_turns(messages: list[dict]) -> list[Turn]:
+    """The turns of any conversation, finished ones to learn from included.
 
     Consecutive messages of one role become one turn. Raises `MessageError` for a malformed list and
     `pictures.PictureError` for a picture that cannot be shown to the model.
@@ -64,10 +74,6 @@ def load_conversation(messages: list[dict]) -> list[Turn]:
             turns[-1] = Turn(role, turns[-1].parts + parts)
         else:
             turns.append(Turn(role, parts))
-    if turns[-1].role != "user":
-        raise MessageError("The last message must be the user's.")
-    if not turns[-1].text and not turns[-1].pictures:
-        raise MessageError("The last message is empty: ask something or add a picture.")
     return turns
 
 
