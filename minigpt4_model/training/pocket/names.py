@@ -20,23 +20,23 @@ _SKIN_TONE = re.compile(r"(-(medium-)?(light|dark|medium)(-skin-tone)?$|skin-ton
 _PERSON = re.compile(r"^(man|woman|person|people|men|women)-(.+?)(-facing-right)?$")
 
 _OTHER_WORDS = {
-    "man": ("person", "guy"), "woman": ("person", "lady"), "person": ("man", "woman"), "men": ("people",), "women": ("people",), "people": ()
+    "man": ("person", "guy"), "woman": ("person", "lady"), "person": ("man", "woman"), "men": ("people",), "women": ("people",),
+    "people": (),
 }  # fmt: skip
 _FXEMOJI_PEOPLE = {
     "bicyclist": "person-biking", "golfer": "person-golfing", "surfer": "man-surfing", "swimming": "person-swimming",
     "walking": "man-walking", "running": "man-running", "mensrunner": "man-running", "weightlifter": "person-lifting-weights",
     "haircut": "woman-getting-haircut", "headmassage": "woman-getting-massage", "bowing": "man-bowing", "turban": "man-wearing-turban",
     "construct": "construction-worker", "maninbusinesssuitlevitating": "man-in-suit-levitating", "handup": "woman-raising-hand",
-    "nogesture": "woman-gesturing-no",
+    "nogesture": "woman-gesturing-no", "okgesture": "woman-gesturing-ok",
 }  # fmt: skip
 
 # Heads so common that a model of everyday things must see them in training; all others can be held out by object.
-ALWAYS_TRAINED = frozenset(
-    (
-        "face man woman person people hand heart cat dog car bird tree flower house fish horse book ball apple cup train truck bus boat "
-        "star moon sun cloud clock phone hat shoe shirt bag box key chair cake bread pizza"
-    ).split()
-)
+_EVERYDAY = """
+    face man woman person people hand heart cat dog car bird tree flower house fish horse book ball apple cup train truck bus boat
+    star moon sun cloud clock phone hat shoe shirt bag box key chair cake bread pizza
+"""
+ALWAYS_TRAINED = frozenset(_EVERYDAY.split())
 _HELD_OUT_OBJECTS_PERCENT = 5.5  # of head nouns; about 4 % of concepts, since the heads with many concepts are always trained
 _HELD_OUT_FILES_PERCENT = 3.0
 
@@ -120,7 +120,7 @@ def lookup(icon: str, collection: str = "") -> Named | None:
 
 
 def _person(icon: str) -> Named | None:
-    icon = f"person-{icon}" if icon.startswith("deaf-") else icon
+    icon = re.sub(r"^deaf-(man|woman|person)$", r"\1-deaf", icon)
     match = _PERSON.match(icon)
     who, what = (match[1], match[2]) if match else ("", icon)
     verb, words, synonyms = _people().get(what) or (None, "", ())

@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 
 from .collections import Collection, CorpusError, corpus_home, fetch
-from .colours import dominant_colours
+from .colours import COLOURS, dominant_colours
 from .names import Named, lookup, split_of
 from .stamps import stamps
 
@@ -150,7 +150,7 @@ def write_sprites(row: Collection, pictures: list[Picture], target: Path) -> Ren
         kept.append(
             Sprite(
                 row.name, picture.icon, len(kept), picture.shown.concept, picture.shown.name, picture.shown.head, picture.shown.kind,
-                picture.shown.synonyms, tuple(dominant_colours(pixels)), split_of(row, picture.icon, picture.shown), picture.photograph,
+                picture.shown.synonyms, colours_of(picture.shown, pixels), split_of(row, picture.icon, picture.shown), picture.photograph,
             )
         )  # fmt: skip
     if not rows:
@@ -163,6 +163,12 @@ def write_sprites(row: Collection, pictures: list[Picture], target: Path) -> Ren
     os.replace(array, target / f"{row.name}.npy")
     os.replace(index, target / f"{row.name}.jsonl")
     return Rendered(len(kept), failed, len({sprite.concept for sprite in kept}))
+
+
+def colours_of(shown: Named, pixels: np.ndarray) -> tuple[str, ...]:
+    """The colours of a rendering; where the name says one ("red apple"), it comes first."""
+    said = [word for word in shown.name.lower().split() if word in COLOURS]
+    return tuple(dict.fromkeys([*said, *dominant_colours(pixels)]))[:3]
 
 
 def _rendered_before(name: str, target: Path) -> dict[str, np.ndarray]:

@@ -6,12 +6,13 @@ Everything follows from the given `random.Random`: the same seed gives the same 
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import PIL.Image
 import PIL.ImageEnhance
 
-from .collections import COLLECTIONS, TRAIN, CorpusError
+from .collections import COLLECTIONS, TRAIN, CorpusError, fingerprint
 from .colours import COLOURS, colour_names
 from .render import Sprite, load_index, load_pixels, sprites_home
 
@@ -34,7 +35,8 @@ _SWATCHES = {
 }
 _BACKGROUND_WEIGHTS = {colour: {"white": 6.0, "blue": 2.0, "green": 1.5, "grey": 1.5}.get(colour, 1.0) for colour in COLOURS}
 # Mirrored, these would show something else than their name says, or read backwards.
-_NEVER_FLIPPED = frozenset("clock watch calendar keyboard note music newspaper book sign card mark chart computer".split())  # noqa: SIM905
+_ONE_WAY = "clock watch calendar keyboard note music newspaper book sign card mark chart computer"
+_NEVER_FLIPPED = frozenset(_ONE_WAY.split())
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ class SpriteBank:
         self._by_concept = [by_concept[concept] for concept in sorted(by_concept)]
         # Square root: a concept with many pictures is commoner than a rare one, but does not drown it.
         self._weights = [len(sprites) ** 0.5 for sprites in self._by_concept]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever a picture of the same seed could show or say something else: for the names of caches."""
+        return fingerprint(*(repr(sprite) for sprite in self.sprites))[:16]
 
     def cutout(self, sprite: Sprite) -> Cutout:
         return Cutout(sprite, np.asarray(self._pixels[sprite.collection][sprite.row]))
@@ -245,7 +252,9 @@ def _visible(picture: PIL.Image.Image) -> PIL.Image.Image:
     return picture.crop(box) if box else picture
 
 
-def _place(canvas: PIL.Image.Image, thing: PIL.Image.Image, room: tuple[int, int, int, int], chance: random.Random) -> tuple[int, int, int, int]:
+def _place(
+    canvas: PIL.Image.Image, thing: PIL.Image.Image, room: tuple[int, int, int, int], chance: random.Random
+) -> tuple[int, int, int, int]:
     """Pastes the thing at a random place inside the room; returns its box."""
     left, top, right, bottom = room
     x = chance.randint(left, max(left, right - thing.width))

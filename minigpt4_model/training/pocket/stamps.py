@@ -17,7 +17,7 @@ _LEFT_OUT = re.compile(
     r"^symbols/(alphabets|math|money|music|chess|faces|clock)|roadsigns|/flags/|hanukkah/dreydl-|hair_manga|body_parts/wig"
 )
 # Words that are a synonym of one icon's name and yet another thing.
-_OWN_THINGS = frozenset({"moustache", "party hat", "gate", "lettuce", "jacket", "yam", "flowers", "monitor"})
+_OWN_THINGS = frozenset({"moustache", "party hat", "gate", "lettuce", "jacket", "yam", "flowers", "monitor", "tennis racket"})
 _MENTION = re.compile(r"^(?P<article>an?|the|some|our|two|another)\s+(?P<rest>.+)$", re.IGNORECASE)
 _WRAPPED = re.compile(r"^(pair|cluster|bunch|string|head|couple|quarter|cup) of ")
 
@@ -38,7 +38,7 @@ def stamps(directory: Path) -> Iterator[Stamp]:
         picture = next((caption.with_suffix(suffix) for suffix in (".png", ".svg") if caption.with_suffix(suffix).is_file()), None)
         if picture is None or _LEFT_OUT.search(inside):
             continue
-        name = _names_by_file().get(caption.stem)
+        name = _names_by_file().get(f"{caption.parent.name}/{caption.stem}", _names_by_file().get(caption.stem))
         if name is None:
             name = name_in_caption(caption.read_text("utf-8", errors="replace").splitlines()[0])
         if name:
@@ -46,7 +46,7 @@ def stamps(directory: Path) -> Iterator[Stamp]:
 
 
 def name_in_caption(caption: str) -> str | None:
-    """"A pair of blue jeans with patches." -> "blue jeans"; None when the sentence does not begin by mentioning a thing."""
+    """ "A pair of blue jeans with patches." -> "blue jeans"; None when the sentence does not begin by mentioning a thing."""
     sentence = re.split(r"[.!?;:(]|\s[—–-]\s|—|,", caption.strip())[0].replace("’", "'").strip()
     match = _MENTION.match(sentence)
     if not match:

@@ -25,7 +25,7 @@ _AFTER_THE_NOUN = re.compile(
 
 
 def article(words: str) -> str:
-    """"a" or "an", by the sound the words begin with."""
+    """ "a" or "an", by the sound the words begin with."""
     if _AN_DESPITE_CONSONANT.match(words):
         return "an"
     return "an" if words[:1].lower() in "aeiou" and words[:1] and not _A_DESPITE_VOWEL.match(words) else "a"
