@@ -1,0 +1,130 @@
+"""The page: flags -> backend -> Gradio page and HTTP on one server. `python app.py` opens it on http://127.0.0.1:7860.
+
+It is also what a Hugging Face Space runs. Importing this module, `--help` and the echo backend need no torch.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from minigpt4_model.presets import DEFAULT_PRESET, PRESETS
+
+BACKENDS = ("torch", "openai", "echo")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="app.py",
+        description="Opens a page to chat about pictures. Without flags: the pocket preset, on this machine only.",
+        epilog="Presets: " + "; ".join(f"{preset.name} is good for {preset.good_for}" for preset in PRESETS.values()) + ".",
+    )
+    model = parser.add_argument_group("what answers")
+    model.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help="the model's parts (default: %(default)s)")
+    model.add_argument("--model", metavar="DIR", help="a directory with a model, instead of the preset's own files")
+    model.add_argument(
+        "--backend",
+        default="torch",
+        choices=BACKENDS,
+        help="torch computes here, openai asks the server at --base-url, echo repeats what it gets (default: %(default)s)",
+    )
+    model.add_argument(
+        "--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai, such as http://127.0.0.1:8000/v1"
+    )
+    model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps … (default: the best there is)")
+    model.add_argument("--dtype", default="auto", choices=DTYPES, help="precision of the weights (default: what suits the device)")
+    model.add_argument(
+        "--load-in-8bit", action=argparse.BooleanOptionalAction, default=False, help="LLM in 8 bits: half the memory of float16 (CUDA)"
+    )
+    model.add_argument(
+        "--load-in-4bit", action=argparse.BooleanOptionalAction, default=False, help="LLM in 4 bits: a quarter of the memory (CUDA)"
+    )
+    page = parser.add_argument_group("where the page is")
+    # A Space sets these two variables.
+    page.add_argument(
+        "--host",
+        metavar="H",
+        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        help="address to listen on; 0.0.0.0 lets the local network in (default: %(default)s)",
+    )
+    page.add_argument(
+        "--port",
+        metavar="N",
+        type=int,
+        default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
+    )
+    page.add_argument(
+        "--share", action=argparse.BooleanOptionalAction, default=False, help="also open a public address through Gradio's tunnel"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.load_in_8bit and args.load_in_4bit:
+        parser.error("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
+    if (args.backend == "openai") != bool(args.base_url):
+        parser.error("--backend openai and --base-url URL belong together: give both or neither.")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+    from minigpt4_model.ui.address import PortInUse, listen
+
+    try:
+        listener = listen(args.host, args.port)
+        backend = _open_backend(args)
+    except (PortInUse, ValueError, RuntimeError, OSError) as fault:
+        print(fault, file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows cleans up
+    run_page(backend, listener, args.share)
+    return 0
+
+
+def run_page(backend, listener, share: bool = False) -> None:
+    """Serve the page of `backend` on the socket `listener` until interrupted.
+
+    What visitors upload lies in a folder that nobody else can read and that is removed at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=os.environ.get("GRADIO_TEMP_DIR"), ignore_cleanup_errors=True) as folder:
+        # Before Gradio is imported: it reads both when it is.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        from minigpt4_model.ui.conversation import ConversationStore
+        from minigpt4_model.ui.demo_questions import load_demo_questions
+        from minigpt4_model.ui.page import build_page
+        from minigpt4_model.ui.server import build_server, serve
+
+        page = build_page(backend, ConversationStore(Path(folder) / "pictures"), load_demo_questions())
+        try:
+            serve(build_server(page), listener, share)
+        except KeyboardInterrupt:
+            print("Closed.")
+        finally:
+            backend.close()
+
+
+def _open_backend(args: argparse.Namespace):
+    from minigpt4_model.chat.backends import open_backend
+
+    if args.backend == "torch":
+        print(f"Loading {args.model or 'preset ' + args.preset} …", flush=True)
+    return open_backend(
+        args.backend,
+        preset=args.preset,
+        model=args.model,
+        device=args.device,
+        dtype=args.dtype,
+        load_in_8bit=args.load_in_8bit,
+        load_in_4bit=args.load_in_4bit,
+        base_url=args.base_url,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

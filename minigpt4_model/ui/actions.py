@@ -1,0 +1,230 @@
+"""What a visitor can do: ask, stop, retry, edit, undo, clear, come back. Each action yields or returns a `Shown`.
+
+Knows the backend's interface and the conversation store; where things are on the page is `page`'s business. No action takes
+history from the browser. Faults that a person can mend become the status line's sentence, never a page error.
+"""
+
+import dataclasses
+import logging
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from ..chat.backends.base import Backend, BackendError
+from ..chat.messages import MessageError
+from ..chat.pictures import PictureError, load_picture
+from ..chat.settings import GenerationSettings, SettingsError
+from .chat_panel import box_answering, box_filled, box_idle
+from .conversation import FAILED, FINISHED, STOPPED, Conversation, ConversationExpired, ConversationStore, Run, StoredPicture
+from .demo_questions import DemoQuestion
+from .pacing import paced
+from .settings_panel import settings_from_controls
+from .status_panel import status_html
+from .view import chat_messages, message_positions, report, undefuse
+
+logger = logging.getLogger(__name__)
+
+MAX_QUESTION_CHARACTERS = 20_000
+MAX_PICTURES_PER_QUESTION = 10
+
+EXPIRED = "This conversation is no longer kept: the server was restarted, or it was idle for a day. A new one has begun."
+BUSY = "An answer is still being written. Press Stop first, or wait for its end."
+GONE = "That question is no longer part of the conversation."
+BROKEN = "Something went wrong on the server; its terminal says what. Retry may help."
+
+
+class Shown(NamedTuple):
+    """New values for the page's parts, in the order in which `page` wires them; a part that is skipped stays as it is."""
+
+    conversation_id: Any = gr.skip()
+    chat: Any = gr.skip()
+    box: Any = gr.skip()
+    status: Any = gr.skip()
+
+
+class Refused(Exception):
+    """The question is not asked; the text says why, `files` are the uploads that were fine."""
+
+    def __init__(self, reason: str, files: Sequence[str] = ()):
+        super().__init__(reason)
+        self.files = list(files)
+
+
+class Actions:
+    """The actions on one backend and one store. Several visitors use them at the same time."""
+
+    def __init__(self, backend: Backend, store: ConversationStore):
+        self._backend = backend
+        self._store = store
+
+    def come_back(self, ticket: str | None) -> Shown:
+        """When the page opens: the conversation that this tab had before a reload, or a new one."""
+        try:
+            conversation, note = self._store.resume(ticket), ""
+        except ConversationExpired:
+            conversation, note = self._store.open(), EXPIRED if ticket else ""
+        exchanges = conversation.exchanges
+        note = note or (exchanges[-1].note if exchanges else "")
+        return Shown(conversation.id, chat_messages(exchanges), box_idle(), status_html(note))
+
+    def ask(self, conversation_id: str | None, typed: dict, *controls) -> Iterator[Shown]:
+        """Send what is in the box. If a picture is refused nothing is sent: the text and the other pictures stay in the box."""
+        conversation = self._find(conversation_id)
+        if conversation is None:
+            yield self._begin_anew(box_filled(typed["text"], typed["files"]))
+            return
+        if conversation.busy:
+            yield Shown(status=status_html(BUSY, warning=True))
+            return
+        try:
+            settings = settings_from_controls(controls)
+            pictures = self._take_pictures(conversation, typed["files"])
+            question = self._take_question(typed["text"], len(pictures), typed["files"])
+        except (Refused, SettingsError) as refusal:
+            files = refusal.files if isinstance(refusal, Refused) else typed["files"]
+            yield Shown(box=box_filled(typed["text"], files), status=status_html(str(refusal), warning=True))
+            return
+        yield from self._write(conversation, conversation.ask(question, pictures), settings)
+
+    def ask_example(self, conversation_id: str | None, example: DemoQuestion, *controls) -> Iterator[Shown]:
+        yield from self.ask(conversation_id, {"text": example.question, "files": [str(example.picture)]}, *controls)
+
+    def retry(self, conversation_id: str | None, message: int, *controls) -> Iterator[Shown]:
+        """Answer the question of chat message `message` again, with a new seed."""
+        seed = secrets.randbelow(2**31)
+        yield from self._ask_again(conversation_id, message, None, controls, seed)
+
+    def edit(self, conversation_id: str | None, message: int, text: str, *controls) -> Iterator[Shown]:
+        """Ask the question of chat message `message` in other words; its pictures stay, what followed is dropped."""
+        yield from self._ask_again(conversation_id, message, text, controls)
+
+    def undo(self, conversation_id: str | None, message: int) -> Shown:
+        """Take the question of chat message `message` back into the box, with its pictures."""
+        conversation = self._find(conversation_id)
+        if conversation is None:
+            return self._begin_anew(box_idle())
+        position = self._position(conversation, message)
+        if position is None:
+            return self._show(conversation, box=box_idle(), note=GONE)
+        asked = conversation.take_back(position)
+        return self._show(conversation, box=box_filled(asked.question, [str(picture.path) for picture in asked.pictures]))
+
+    def clear(self, conversation_id: str | None) -> Shown:
+        conversation = self._find(conversation_id)
+        if conversation is None:
+            return self._begin_anew(box_idle())
+        conversation.clear()
+        return self._show(conversation, box=box_idle())
+
+    def stop(self, conversation_id: str | None) -> None:
+        """Stop the answer; the action that writes it shows what there is of it."""
+        conversation = self._find(conversation_id)
+        if conversation is not None:
+            conversation.stop()
+
+    def _ask_again(self, conversation_id, message: int, text: str | None, controls, seed: int | None = None) -> Iterator[Shown]:
+        conversation = self._find(conversation_id)
+        if conversation is None:
+            yield self._begin_anew(box_idle())
+            return
+        position = self._position(conversation, message)
+        if position is None:
+            yield self._show(conversation, box=box_idle(), note=GONE)
+            return
+        try:
+            settings = settings_from_controls(controls)
+            if text is not None:
+                text = self._take_question(text, len(conversation.exchanges[position].pictures))
+        except (Refused, SettingsError) as refusal:
+            yield self._show(conversation, box=box_idle(), note=str(refusal))
+            return
+        notices = []
+        if seed is not None:
+            settings = dataclasses.replace(settings, seed=seed)
+            if settings.greedy:
+                notices.append("At temperature 0 every try gives the same answer: raise it in the settings.")
+        yield from self._write(conversation, conversation.ask_again(position, text), settings, notices)
+
+    def _write(self, conversation: Conversation, run: Run, settings: GenerationSettings, notices: Sequence[str] = ()) -> Iterator[Shown]:
+        """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving."""
+        asked = conversation.exchanges[-1]
+        notices = [*notices, *dict.fromkeys(picture.notice for picture in asked.pictures if picture.notice)]
+        stream, shown = None, ""
+        try:
+            yield self._show(conversation, box=box_answering(), note=_joined(notices), warning=False)
+            stream = self._backend.stream(conversation.messages(), settings)
+            run.attach(stream)
+            for text in paced(stream, lambda: run.stopped):
+                if not run.current:  # something else was begun meanwhile
+                    break
+                if text == shown:
+                    yield Shown()
+                    continue
+                shown = text
+                run.write(text, note=_joined([*notices, *stream.answer.notices]))
+                yield self._show(conversation, note=conversation.exchanges[-1].note, warning=False)
+            cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
+            run.write(shown, STOPPED if cut else FINISHED, _joined([report(stream.answer), *notices]))
+        except (BackendError, MessageError, PictureError, SettingsError) as fault:
+            run.write(shown, FAILED, str(fault))
+        except Exception:
+            logger.exception("The answer failed.")
+            run.write(shown, FAILED, BROKEN)
+        finally:
+            run.write(stream.answer.text if stream else "", STOPPED, "Stopped.")  # if the visitor left; otherwise all is written
+        # Gradio shows the last values again when an action ends, so even a replaced one ends with what is true now.
+        last = conversation.exchanges[-1:]
+        note, failed = (last[0].note, last[0].state == FAILED) if last else ("", False)
+        yield self._show(conversation, box=None if conversation.busy else box_idle(), note=note, warning=failed)
+
+    def _find(self, conversation_id: str | None) -> Conversation | None:
+        try:
+            return self._store.get(conversation_id)
+        except ConversationExpired:
+            return None
+
+    def _begin_anew(self, box) -> Shown:
+        return Shown(self._store.open().id, [], box, status_html(EXPIRED, warning=True))
+
+    def _show(self, conversation: Conversation, box=None, note: str = "", warning: bool = True) -> Shown:
+        return Shown(gr.skip(), chat_messages(conversation.exchanges), box or gr.skip(), status_html(note, warning=warning))
+
+    @staticmethod
+    def _position(conversation: Conversation, message: int) -> int | None:
+        positions = message_positions(conversation.exchanges)
+        return positions[message] if 0 <= message < len(positions) else None
+
+    def _take_pictures(self, conversation: Conversation, files: Sequence[str]) -> list[StoredPicture]:
+        if len(files) > MAX_PICTURES_PER_QUESTION:
+            raise Refused(f"A question takes at most {MAX_PICTURES_PER_QUESTION} pictures; these are {len(files)}.", files)
+        about = self._backend.description
+        room = about.context_length // 2 // about.image_tokens - len(conversation.pictures)
+        if len(files) > room:
+            raise Refused(f"There is room for {max(room, 0)} more pictures in this conversation. Clear it to begin another.", files)
+        pictures, good, complaints = [], [], []
+        for file in files:
+            try:
+                pictures.append(self._store.store_picture(load_picture(file)))
+                good.append(file)
+            except PictureError as fault:
+                complaints.append(str(fault))
+        if complaints:
+            raise Refused(" ".join(complaints), good)
+        return pictures
+
+    @staticmethod
+    def _take_question(text: str | None, pictures: int, files: Sequence[str] = ()) -> str:
+        question = undefuse(text or "").strip()
+        if len(question) > MAX_QUESTION_CHARACTERS:
+            raise Refused(f"The question has {len(question):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are taken.", files)
+        if question:
+            return question
+        if not pictures:
+            raise Refused("Type a question or add a picture first.")
+        return "Describe this picture." if pictures == 1 else "Describe these pictures."
+
+
+def _joined(notes: Sequence[str]) -> str:
+    return " · ".join(note for note in notes if note)

@@ -1,0 +1,61 @@
+"""The chat itself and the box to write in."""
+
+from collections.abc import Sequence
+
+import gradio as gr
+
+from .demo_questions import DemoQuestion
+
+PLACEHOLDER = "## Ask about a picture\nDrop one below, paste it, or pick it with the clip. Or begin with one of these:"
+# Longer pasted text would become an attachment, which is no picture.
+LONGEST_PASTED_TEXT = 20_000
+
+
+def build_chat(examples: Sequence[DemoQuestion]) -> gr.Chatbot:
+    return gr.Chatbot(
+        label="Conversation",
+        show_label=False,
+        elem_id="chat",
+        height="100%",
+        layout="bubble",
+        editable="user",
+        group_consecutive_messages=False,
+        buttons=["copy"],
+        feedback_options=None,
+        allow_tags=False,
+        placeholder=PLACEHOLDER,
+        examples=[
+            {"text": example.question, "display_text": example.question, "icon": str(example.picture), "files": [str(example.picture)]}
+            for example in examples
+        ],
+    )
+
+
+def build_box() -> gr.MultimodalTextbox:
+    return gr.MultimodalTextbox(
+        label="Your question",
+        show_label=False,
+        elem_id="box",
+        placeholder="Ask about a picture…",
+        sources=["upload"],
+        file_types=["image"],
+        file_count="multiple",
+        max_lines=8,
+        max_plain_text_length=LONGEST_PASTED_TEXT,
+        autofocus=True,
+    )
+
+
+def box_idle() -> gr.MultimodalTextbox:
+    """The box keeps what is in it and offers Send."""
+    return gr.MultimodalTextbox(submit_btn=True, stop_btn=False)
+
+
+def box_answering() -> gr.MultimodalTextbox:
+    """The box is empty and offers Stop."""
+    return gr.MultimodalTextbox(value={"text": "", "files": []}, submit_btn=False, stop_btn=True)
+
+
+def box_filled(text: str, files: Sequence[str]) -> gr.MultimodalTextbox:
+    """The box holds a question that can be sent."""
+    return gr.MultimodalTextbox(value={"text": text, "files": list(files)}, submit_btn=True, stop_btn=False)

@@ -1,0 +1,246 @@
+"""What was said and shown, kept on the server: one conversation per browser tab.
+
+The page's chat is only a view of it: nothing that comes back from a browser is ever taken as history, apart from an unguessable
+id. Knows nothing of Gradio. Pictures are kept as files (upright RGB, without the camera's metadata), named by their pixels.
+"""
+
+import dataclasses
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..chat.backends.base import AnswerStream
+from ..chat.pictures import LoadedPicture, save_picture
+
+# States of an answer: being written, or why it ended.
+WAITING, FINISHED, STOPPED, FAILED = "waiting", "finished", "stopped", "failed"
+
+# Longest side of a picture as the page shows it, in pixels.
+VIEW_SIDE = 1024
+
+
+class ConversationExpired(LookupError):
+    """The conversation is no longer kept: the server was restarted, or it was not used for long."""
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture of a conversation. `path` has its exact pixels, for the model; `view` is smaller, for the page."""
+
+    path: Path
+    view: Path
+    width: int
+    height: int
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question with its pictures, and the answer as far as it has come. `note` is what the status line says about it."""
+
+    question: str
+    pictures: tuple[StoredPicture, ...] = ()
+    answer: str = ""
+    state: str = WAITING
+    note: str = ""
+
+
+class Run:
+    """The writing of one answer. A run that was replaced (by clear, undo, edit or retry) writes nothing any more."""
+
+    def __init__(self, conversation: "Conversation"):
+        self._conversation = conversation
+        self._stream: AnswerStream | None = None
+        self.stopped = False
+
+    @property
+    def current(self) -> bool:
+        return self._conversation._run is self
+
+    def attach(self, stream: AnswerStream) -> None:
+        """The stream that this run reads; it is cancelled at once if Stop came first."""
+        self._stream = stream
+        if self.stopped:
+            stream.cancel()
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def write(self, answer: str, state: str = WAITING, note: str = "") -> None:
+        with self._conversation._lock:
+            if self.current:
+                last = self._conversation._exchanges[-1]
+                self._conversation._exchanges[-1] = dataclasses.replace(last, answer=answer, state=state, note=note)
+                if state != WAITING:
+                    self._conversation._run = None
+
+
+class Conversation:
+    """Exchanges in order, and at most one run that writes the last answer. Safe to call from several threads."""
+
+    def __init__(self, exchanges: Sequence[Exchange] = ()):
+        self.id = secrets.token_urlsafe(24)
+        self._exchanges = list(exchanges)
+        self._lock = threading.RLock()
+        self._run: Run | None = None
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        with self._lock:
+            return tuple(self._exchanges)
+
+    @property
+    def busy(self) -> bool:
+        return self._run is not None
+
+    @property
+    def pictures(self) -> tuple[StoredPicture, ...]:
+        return tuple(picture for exchange in self.exchanges for picture in exchange.pictures)
+
+    def ask(self, question: str, pictures: Sequence[StoredPicture] = ()) -> Run:
+        """Add a question; what is returned writes its answer."""
+        with self._lock:
+            self.stop()
+            self._exchanges.append(Exchange(question, tuple(pictures)))
+            return self._start()
+
+    def ask_again(self, position: int, question: str | None = None) -> Run:
+        """Answer the question at `position` anew, with another text if one is given; what followed it is dropped, its pictures stay.
+
+        Raises `IndexError` if there is no such question.
+        """
+        with self._lock:
+            asked = self._at(position)
+            self.stop()
+            self._exchanges[position:] = [Exchange(asked.question if question is None else question, asked.pictures)]
+            return self._start()
+
+    def take_back(self, position: int) -> Exchange:
+        """Remove the question at `position` and what followed; returns it. Raises `IndexError` if there is no such question."""
+        with self._lock:
+            asked = self._at(position)
+            self.stop()
+            self._run = None
+            del self._exchanges[position:]
+            return asked
+
+    def clear(self) -> None:
+        with self._lock:
+            self.stop()
+            self._run = None
+            self._exchanges.clear()
+
+    def stop(self) -> None:
+        """Stop the answer that is being written, if one is; what there is of it stays."""
+        run = self._run
+        if run is not None:
+            run.stop()
+
+    def messages(self) -> list[dict]:
+        """The conversation for a backend, up to and including the last question.
+
+        A question that got no answer (stopped or failed before its first word) stays in front of the next one.
+        """
+        messages = []
+        exchanges = self.exchanges
+        for position, exchange in enumerate(exchanges):
+            parts = [{"type": "image", "image": str(picture.path)} for picture in exchange.pictures]
+            messages.append({"role": "user", "content": [*parts, {"type": "text", "text": exchange.question}]})
+            if exchange.answer and position < len(exchanges) - 1:
+                messages.append({"role": "assistant", "content": [{"type": "text", "text": exchange.answer}]})
+        return messages
+
+    def _at(self, position: int) -> Exchange:
+        if not 0 <= position < len(self._exchanges):
+            raise IndexError(f"There is no question number {position + 1}.")
+        return self._exchanges[position]
+
+    def _start(self) -> Run:
+        self._run = Run(self)
+        return self._run
+
+
+class ConversationStore:
+    """All conversations of this server, and their pictures' folder. The least recently used go first.
+
+    `capacity` counts conversations; one that is not used for `idle_seconds` goes too, and with it the files of its pictures.
+    """
+
+    def __init__(self, folder: Path, capacity: int = 1000, idle_seconds: float = 24 * 3600):
+        self._folder = folder
+        self._capacity = capacity
+        self._idle_seconds = idle_seconds
+        self._kept: OrderedDict[str, tuple[float, Conversation]] = OrderedDict()
+        self._lock = threading.Lock()
+        # A picture is stored before its question is asked: until then it belongs to no conversation, but must not be swept away.
+        self._fresh: dict[Path, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, exchanges: Sequence[Exchange] = ()) -> Conversation:
+        conversation = Conversation(exchanges)
+        with self._lock:
+            self._keep(conversation)
+        return conversation
+
+    def get(self, conversation_id: str | None) -> Conversation:
+        """The conversation with that id. Raises `ConversationExpired`."""
+        with self._lock:
+            self._drop_idle()
+            if not conversation_id or conversation_id not in self._kept:
+                raise ConversationExpired
+            conversation = self._kept.pop(conversation_id)[1]
+            self._keep(conversation)
+            return conversation
+
+    def resume(self, conversation_id: str) -> Conversation:
+        """A copy of that conversation under a new id, for a page that was reloaded. Raises `ConversationExpired`.
+
+        A copy, since a browser's "duplicate tab" looks like a reload, and two tabs must not write into one conversation.
+        """
+        earlier = self.get(conversation_id)
+        return self.open([dataclasses.replace(e, state=STOPPED) if e.state == WAITING else e for e in earlier.exchanges])
+
+    def store_picture(self, picture: LoadedPicture) -> StoredPicture:
+        """Keep the picture's pixels as files; the same pixels are kept once."""
+        stored = StoredPicture(
+            path=self._folder / f"{picture.digest}.png",
+            view=self._folder / f"{picture.digest}.webp",
+            width=picture.image.width,
+            height=picture.image.height,
+            notice=picture.notice,
+        )
+        with self._lock:
+            self._fresh[stored.path] = time.monotonic()
+        if not stored.path.exists():
+            save_picture(picture, stored.path)
+        if not stored.view.exists():
+            small = picture.image.copy()
+            small.thumbnail((VIEW_SIDE, VIEW_SIDE))
+            save_picture(dataclasses.replace(picture, image=small), stored.view)
+        return stored
+
+    def _keep(self, conversation: Conversation) -> None:
+        self._kept[conversation.id] = (time.monotonic(), conversation)
+        while len(self._kept) > self._capacity:
+            self._drop_oldest()
+
+    def _drop_idle(self) -> None:
+        while self._kept and time.monotonic() - next(iter(self._kept.values()))[0] > self._idle_seconds:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, (_, dropped) = self._kept.popitem(last=False)
+        dropped.stop()
+        recently = time.monotonic() - 600
+        self._fresh = {path: stored for path, stored in self._fresh.items() if stored > recently}
+        still_used = {picture.path for _, kept in self._kept.values() for picture in kept.pictures} | self._fresh.keys()
+        for picture in dropped.pictures:
+            if picture.path not in still_used:
+                picture.path.unlink(missing_ok=True)
+                picture.view.unlink(missing_ok=True)

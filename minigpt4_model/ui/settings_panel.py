@@ -1,0 +1,42 @@
+"""The sidebar: one control for each field of `GenerationSettings`, made from its metadata."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import gradio as gr
+from gradio.components import Component
+
+from ..chat.settings import GenerationSettings, SettingsError
+
+
+def build_settings_panel(defaults: GenerationSettings) -> list[Component]:
+    """The controls, in the order of the fields. A field that may be empty gets a text box, the others a slider."""
+    with gr.Sidebar(open=False, width=330, position="right", elem_id="settings", label="Settings"):
+        gr.Markdown("## Settings\nThey apply from the next answer on.")
+        controls = [_control(option, getattr(defaults, option.name)) for option in dataclasses.fields(GenerationSettings)]
+        reset = gr.Button("Back to the defaults", size="sm", elem_id="reset-settings")
+        shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
+        reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
+    return controls
+
+
+def settings_from_controls(values: Sequence[float | str]) -> GenerationSettings:
+    """The settings that the controls show. Raises `SettingsError` for a value that is none."""
+    given = {}
+    for option, value in zip(dataclasses.fields(GenerationSettings), values, strict=True):
+        if isinstance(value, str):
+            value = value.strip()
+            if value and not (value.isdecimal() and len(value) < 20):
+                raise SettingsError(f"{option.metadata['label']}: {value!r} is not a whole number. Leave it empty or write digits.")
+            value = int(value) if value else option.default
+        given[option.name] = value
+    return GenerationSettings(**given)
+
+
+def _control(option: dataclasses.Field, value) -> Component:
+    about = option.metadata
+    named = {"label": about["label"], "info": about["info"], "elem_id": f"setting-{option.name}", "interactive": True}
+    if option.default is None:
+        # Not gr.Number: in the browser it turns an empty value into 0, and does not hold 63 bits.
+        return gr.Textbox("" if value is None else str(value), placeholder="a new one each time", **named)
+    return gr.Slider(about["minimum"], about["maximum"], value, step=about["step"], **named)

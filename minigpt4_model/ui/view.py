@@ -1,0 +1,124 @@
+"""From a conversation to what the page shows: chat messages and the status line.
+
+Every picture is a message of its own before the text of its question: Gradio's Edit loses or breaks on any other layout.
+Nothing that a visitor or the model wrote is rendered as HTML.
+"""
+
+import re
+from collections.abc import Sequence
+
+import gradio as gr
+
+from ..chat.backends.base import Answer
+from .conversation import FAILED, STOPPED, Exchange, StoredPicture
+
+# Invisible and without width: after `<`, `&` or `!` it keeps Markdown from seeing a tag, an entity or an embedded picture,
+# and unlike an entity it looks right in the box where a question is edited.
+_BREAK = "\u200b"
+_LIVE = re.compile(r"<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|!(?=\[)")
+_EMBEDDED = re.compile(r"!\[([^\[\]\n]*)\](?=[(\[])")
+# Only fences at the very left: an indented one may belong to a list and end with it.
+_FENCE = re.compile(r"^(`{3,}(?=[^`]*$)|~{3,})")
+_CODE_SPAN = re.compile(r"(?<![`\\])(`+)(?!`)([^`\n]+)\1(?!`)")
+_WHOLE_PAGE = re.compile(r"^\s*(<!doctype html|<html)\b", re.IGNORECASE)
+
+
+def defuse(text: str) -> str:
+    """`text` with tags, entities and embedded pictures shown as they were typed. `undefuse` is the way back."""
+    text = _EMBEDDED.sub(lambda found: f"![{found.group(1)}]{_BREAK}", text)
+    return _LIVE.sub(lambda found: found.group() + _BREAK, text)
+
+
+def undefuse(text: str) -> str:
+    """What a visitor meant by a text that `defuse` may have been through."""
+    return text.replace(_BREAK, "")
+
+
+def answer_markdown(text: str) -> str:
+    """An answer as Markdown in which HTML is text: left alone inside code, defused elsewhere; a whole HTML page becomes a code block."""
+    if _WHOLE_PAGE.match(text):
+        return f"```html\n{text.strip()}\n```"
+    lines, fence = [], ""
+    for line in text.split("\n"):
+        mark = _FENCE.match(line)
+        if fence:
+            closes = mark and mark.group(1).startswith(fence) and not line.strip().strip(fence[0])
+            fence = "" if closes else fence
+        elif mark:
+            fence = mark.group(1)
+        else:
+            line = _defuse_outside_code(line)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _defuse_outside_code(line: str) -> str:
+    pieces, end = [], 0
+    for span in _CODE_SPAN.finditer(line):
+        pieces += [defuse(line[end : span.start()]), span.group()]
+        end = span.end()
+    return "".join([*pieces, defuse(line[end:])])
+
+
+def chat_messages(exchanges: Sequence[Exchange]) -> list[dict]:
+    """The chat's messages, in the order of `message_positions`."""
+    messages = []
+    for exchange in exchanges:
+        count = len(exchange.pictures)
+        messages += [
+            {"role": "user", "content": picture_view(picture, number, count)} for number, picture in enumerate(exchange.pictures, start=1)
+        ]
+        messages.append({"role": "user", "content": _text(defuse(exchange.question))})
+        shown = answer_markdown(exchange.answer)
+        if exchange.state == STOPPED:
+            shown = f"{shown}\n\n*Stopped.*" if shown else "*Stopped before the first word.*"
+        elif exchange.state == FAILED:
+            shown = f"{shown}\n\n*No answer: {defuse(exchange.note)}*".strip()
+        if shown:
+            messages.append({"role": "assistant", "content": _text(shown)})
+    return messages
+
+
+def message_positions(exchanges: Sequence[Exchange]) -> list[int]:
+    """For each message of `chat_messages`, which exchange it belongs to."""
+    positions = []
+    for position, exchange in enumerate(exchanges):
+        answered = bool(exchange.answer) or exchange.state in (STOPPED, FAILED)
+        positions += [position] * (len(exchange.pictures) + 1 + answered)
+    return positions
+
+
+def picture_view(picture: StoredPicture, number: int, count: int) -> gr.Image:
+    which = f"Picture {number} of {count}" if count > 1 else "Picture"
+    return gr.Image(
+        str(picture.view),
+        alt_text=f"{which}, {picture.width} by {picture.height} pixels",
+        label="Picture",
+        show_label=False,
+        container=False,
+        interactive=False,
+        buttons=["fullscreen"],
+        render=False,
+    )
+
+
+def report(answer: Answer) -> str:
+    """The status line about a finished answer: tokens, seconds, tokens per second, how it ended, notices."""
+    tokens, timings = answer.usage.completion_tokens, answer.timings
+    seconds = timings.ttft_s + timings.decode_s
+    figures = f"{tokens} token{'s' if tokens != 1 else ''}"
+    if seconds > 0:
+        figures += f" in {seconds:.1f} s"
+    if tokens > 1 and timings.decode_s > 0:
+        figures += f", {(tokens - 1) / timings.decode_s:.1f} tokens/s"
+    endings = {
+        "length": "Cut at the longest answer allowed: raise “Longest answer” in the settings for more.",
+        "guard": "Ended early: the model began to repeat itself.",
+        "cancelled": "Stopped.",
+    }
+    ending = endings.get(answer.finish_reason, "")
+    return " · ".join(part for part in (figures, ending, *answer.notices) if part)
+
+
+def _text(text: str) -> dict:
+    return {"type": "text", "text": text}

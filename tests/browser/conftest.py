@@ -1,0 +1,104 @@
+"""Headless Chromium on a page that runs in a process of its own. Every page must stay free of script errors and foreign requests."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
+def find_chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", MAC_CHROME)
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = find_chromium()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("No Chromium: scripts/test.sh should have installed it.")
+        pytest.skip("No Chromium or Chrome is installed.")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def running(command: list[str], folder: Path, seconds: float = 120):
+    """The address that `command` prints when its page is open. The process ends with the block."""
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder), "HF_HUB_OFFLINE": "1", "GRADIO_IS_E2E_TEST": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    watchdog = threading.Timer(seconds, process.kill)
+    watchdog.start()
+    lines = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if found := re.match(r"Open (http://\S+)", line):
+                break
+        else:
+            pytest.fail(f"{' '.join(command)} opened no page:\n{''.join(lines)}")
+        watchdog.cancel()
+        # What it logs later must not fill the pipe.
+        threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True).start()
+        yield found.group(1)
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def echo_url(tmp_path_factory):
+    with running([sys.executable, "-m", "tests.browser.echo_app", "0.02"], tmp_path_factory.mktemp("echo")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def slow_echo_url(tmp_path_factory):
+    with running([sys.executable, "-m", "tests.browser.echo_app", "0.25"], tmp_path_factory.mktemp("slow-echo")) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(chromium):
+    """`visit(url, **context options)` opens the page as a visitor of their own and waits until it is ready."""
+    contexts, troubles = [], []
+
+    def watch(page, url):
+        def note_request(request):
+            if not request.url.startswith((url, "data:", "blob:")):
+                troubles.append(f"asked {request.url}")
+
+        page.on("pageerror", lambda error: troubles.append(f"script error: {error}"))
+        page.on("request", note_request)
+
+    def visit(url, **options):
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        watch(page, url)
+        page.goto(url)
+        page.wait_for_selector("#app-ready", state="attached")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not troubles

@@ -1,0 +1,21 @@
+"""The page on an echo that takes its time and can fail: `python -m tests.browser.echo_app SECONDS_PER_WORD` prints its address."""
+
+import sys
+
+from app import run_page
+from minigpt4_model.chat.backends.base import BackendError
+from minigpt4_model.chat.backends.echo import EchoBackend
+from minigpt4_model.ui.address import listen
+
+
+class FallibleEcho(EchoBackend):
+    """Fails, in words, when the last question says so."""
+
+    def stream(self, messages, settings=None):
+        if messages[-1]["content"][-1]["text"] == "fail":
+            raise BackendError("The echo was asked to fail.")
+        return super().stream(messages, settings)
+
+
+if __name__ == "__main__":
+    run_page(FallibleEcho(float(sys.argv[1])), listen("127.0.0.1", 0))
