@@ -5,7 +5,7 @@ import json
 import PIL.Image
 import pytest
 
-from minigpt4_model.chat.messages import MessageError, Turn, load_conversation, question, text_message
+from minigpt4_model.chat.messages import MessageError, Turn, load_conversation, load_turns, question, text_message
 from minigpt4_model.chat.pictures import LoadedPicture, PictureError, load_picture
 
 
@@ -120,6 +120,15 @@ def test_halves_of_surrogate_pairs_do_not_reach_the_tokenizer():
     (turn,) = load_conversation([user(text_part(halves), text_part(whole))])
     assert turn.parts == ("a \ufffd b \ufffd c", "\U0001f600")
     assert load_conversation([{"role": "user", "content": halves}])[0].parts == ("a \ufffd b \ufffd c",)
+
+
+def test_finished_conversations_load_as_turns():
+    finished = [question("what?", [picture()]), text_message("assistant", "red")]
+    assert [turn.role for turn in load_turns(finished)] == ["user", "assistant"]
+    with pytest.raises(MessageError, match="last message must be the user's"):
+        load_conversation(finished)
+    with pytest.raises(MessageError, match=r"messages\[1\]"):
+        load_turns([*finished[:1], {"role": "judge", "content": "good"}])
 
 
 def test_question_puts_pictures_before_the_text():
