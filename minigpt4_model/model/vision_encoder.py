@@ -87,7 +87,10 @@ class MiniGPT4VisionModel(PreTrainedModel):
         if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, side, side):
             raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(pixel_values.shape)}.")
         pixel_values = pixel_values.to(next(self.trunk.parameters()).dtype)
-        features = self.trunk.forward_features(pixel_values)
+        return BaseModelOutput(last_hidden_state=self.finish_features(self.trunk.forward_features(pixel_values)))
+
+    def finish_features(self, features: torch.Tensor) -> torch.Tensor:
+        """What the trunk gives, `(B, N, Dv)` or a convolution's `(B, Dv, H, W)`, -> `(B, N, Dv)` in fp32."""
         if features.ndim == 4:
             features = features.flatten(2).transpose(1, 2)  # (B, P, Dv), row by row
             features = torch.cat([features.mean(dim=1, keepdim=True), features], dim=1)  # (B, 1 + P, Dv)
@@ -97,4 +100,4 @@ class MiniGPT4VisionModel(PreTrainedModel):
             # A convolution's features do not say where they are; a ViT's do.
             positions = sincos_positions(side=int((features.shape[1] - 1) ** 0.5), width=features.shape[2], device=features.device)
             features = torch.cat([features[:, :1], features[:, 1:] + 0.5 * positions], dim=1)
-        return BaseModelOutput(last_hidden_state=features)
+        return features

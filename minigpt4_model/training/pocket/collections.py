@@ -61,6 +61,7 @@ COLLECTIONS = (
     Collection(
         "emojione", "npm", "@iconify-json/emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e",
         "CC-BY-4.0", "Emoji One", "https://github.com/EmojiTwo/emojitwo",
+        split=HELD_OUT_STYLE,
     ),
     Collection(
         "fxemoji", "npm", "@iconify-json/fxemoji", "1.2.2", "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef",
@@ -81,7 +82,6 @@ COLLECTIONS = (
         "fluent-emoji-flat", "npm", "@iconify-json/fluent-emoji-flat", "1.2.6",
         "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
         "MIT", "Microsoft Corporation", "https://github.com/microsoft/fluentui-emoji",
-        split=HELD_OUT_STYLE,
     ),
     Collection(
         "openmoji", "npm", "@iconify-json/openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5",

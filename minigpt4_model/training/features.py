@@ -1,0 +1,59 @@
+"""Vision features computed once and kept on disk, so that training never runs the frozen encoder again.
+
+A cache is a list of parts; a part is one array `(n, tokens, Dv)` in fp16 beside a record of its pictures. Parts are
+written whole or not at all, so an interrupted build goes on with the first part that is missing.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from tqdm import tqdm
+
+from ..model import MiniGPT4ForConditionalGeneration, MiniGPT4ImageProcessor
+
+
+class FeatureCache:
+    """Rows of features by index over all parts, which are of equal length but for the last: `cache[indices]` is `(B, tokens, Dv)` fp32."""
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, indices: Sequence[int]) -> torch.Tensor:
+        step = len(self.parts[0])
+        return torch.from_numpy(np.stack([self.parts[index // step][index % step] for index in indices])).float()
+
+
+def build_part(
+    model: MiniGPT4ForConditionalGeneration,
+    processor: MiniGPT4ImageProcessor,
+    picture: Callable[[int], PIL.Image.Image],
+    indices: range,
+    path: Path,
+    batch_size: int = 8,
+) -> np.ndarray:
+    """Features of the pictures with these numbers, memory-mapped from `path`; computed when the file is not there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        array, vision = None, model.model.vision_model
+        # On a CPU this layout is 1.7 times as fast. bf16 would be twice as fast again, but is 16 % off for this network.
+        vision.trunk.to(memory_format=torch.channels_last)
+        with tqdm(total=len(indices), unit="picture", desc=f"encoding {path.stem}", mininterval=5) as bar, torch.inference_mode():
+            for start in range(0, len(indices), batch_size):
+                batch = indices[start : start + batch_size]
+                pixels = processor([picture(index) for index in batch])["pixel_values"].to(memory_format=torch.channels_last)
+                rows = vision(pixels).last_hidden_state.half().numpy()
+                if array is None:
+                    array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(indices), *rows.shape[1:]))
+                array[start : start + len(batch)] = rows
+                bar.update(len(batch))
+        array.flush()
+        os.replace(temporary, path)
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,96 @@
+"""The pocket corpus as training sees it: numbered pictures, their features, what is on them.
+
+Picture `i` of a split is composed from the seed `(split, i)`, so the set is the same everywhere and needs no list of files.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+
+from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4ImageProcessor
+from ...weights.cache import home
+from ..features import FeatureCache, build_part
+from ..representation import SceneWords
+from .collections import TRAIN
+from .photographs import PhotographFeatures
+from .scenes import LEFT_OF, Scene, SpriteBank, compose
+
+RECIPE = 1  # part of the cache's name: raise it when pictures or features change
+_NUMBERS = ("", "one", "two", "three", "four")
+
+
+def words_of(scene: Scene) -> SceneWords:
+    """What the image tokens are to say of a scene."""
+    other = scene.other
+    return SceneWords(
+        name=scene.main.name,
+        colour=scene.main.colour,
+        count=_NUMBERS[scene.count],
+        second_name=other.name if other else "",
+        second_colour=other.colour if other else "",
+        relation="" if other is None else "left" if scene.relation == LEFT_OF else "above",
+        background=scene.background,
+        medium=scene.medium,
+    )
+
+
+@dataclass
+class PocketPictures:
+    """`count` composed pictures of a split, with cached features. `collections` and `kind` limit what is composed."""
+
+    count: int
+    split: str = TRAIN
+    collections: tuple[str, ...] | None = None
+    kind: str | None = None
+    part_size: int = 2000
+
+    @cached_property
+    def bank(self) -> SpriteBank:
+        return SpriteBank(self.split, self.collections)
+
+    def compose(self, index: int) -> tuple[np.ndarray, Scene]:
+        return compose(self.bank, random.Random(f"{self.split} {index}"), self.kind)
+
+    @cached_property
+    def directory(self) -> Path:
+        """Named after what the pictures are made of, so that another corpus gets other features."""
+        recipe = f"{RECIPE} {self.bank.fingerprint} {self.split} {self.kind} {self.part_size}"
+        return home() / "features" / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+
+    @property
+    def parts(self) -> list[range]:
+        return [range(start, min(start + self.part_size, self.count)) for start in range(0, self.count, self.part_size)]
+
+    def features(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor) -> FeatureCache:
+        """`(count, tokens, Dv)`, read from the cache; parts that are missing are computed, about 15 pictures a second."""
+
+        def picture(index: int) -> PIL.Image.Image:
+            return PIL.Image.fromarray(self.compose(index)[0])
+
+        return FeatureCache(
+            [build_part(model, processor, picture, part, self.directory / f"{part.start}-{part.stop}.npy") for part in self.parts]
+        )
+
+    def scenes(self) -> list[Scene]:
+        """What is on each picture, in order."""
+        return [self.compose(index)[1] for index in range(self.count)]
+
+
+def photograph_features(
+    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor, classifier: dict[str, torch.Tensor], count: int = 800
+) -> PhotographFeatures:
+    """Imagined photographs over the trunk's features of `count` composed pictures."""
+    pictures = PocketPictures(count)
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, count, 32):
+            images = [PIL.Image.fromarray(pictures.compose(10**6 + index)[0]) for index in range(start, min(start + 32, count))]
+            features = model.model.vision_model.trunk.forward_features(processor(images)["pixel_values"])
+            rows.append(features.flatten(2).transpose(1, 2).half())
+    return PhotographFeatures(torch.cat(rows), classifier["classifier.weight"], classifier["classifier.bias"])

@@ -1,0 +1,103 @@
+"""Photographs without photographs: features that the frozen encoder's own ImageNet classifier takes for a class.
+
+The encoder names a thousand things on real photographs, but no open collection at hand carries photographs of them. The classifier
+is linear in the pooled features, so features of any picture can be moved, in one region, along a class's weights until
+the classifier is as sure of the class as it is on a photograph. Q-Former and projection learn from these what the encoder knows.
+"""
+
+import bisect
+from functools import lru_cache
+
+import torch
+
+# First class of each run of classes that people call by one word (ImageNet-1k order); None: every class by its own name.
+_COMMON_NAMES = (
+    (0, "fish"), (2, "shark"), (5, "ray"), (7, "rooster"), (8, "hen"), (9, "ostrich"), (10, "bird"), (22, "eagle"), (23, "vulture"),
+    (24, "owl"), (25, "salamander"), (30, "frog"), (33, "turtle"), (38, "lizard"), (49, "crocodile"), (51, "dinosaur"), (52, "snake"),
+    (69, "fossil"), (70, "spider"), (71, "scorpion"), (72, "spider"), (78, "tick"), (79, "centipede"), (80, "bird"), (84, "peacock"),
+    (85, "bird"), (87, "parrot"), (91, "bird"), (94, "hummingbird"), (95, "bird"), (96, "toucan"), (97, "duck"), (99, "goose"),
+    (100, "swan"), (101, "elephant"), (102, "echidna"), (103, "platypus"), (104, "kangaroo"), (105, "koala"), (106, "wombat"),
+    (107, "jellyfish"), (108, None), (110, "worm"), (112, "shell"), (113, "snail"), (114, "slug"), (116, None), (118, "crab"),
+    (122, "lobster"), (126, "bug"), (127, "stork"), (129, "bird"), (130, "flamingo"), (131, "heron"), (133, "bird"), (144, "pelican"),
+    (145, "penguin"), (146, "bird"), (147, "whale"), (149, "seal"), (151, "dog"), (269, "wolf"), (273, "dog"), (276, "hyena"),
+    (277, "fox"), (281, "cat"), (286, "cougar"), (287, "lynx"), (288, "leopard"), (290, "jaguar"), (291, "lion"), (292, "tiger"),
+    (293, "cheetah"), (294, "bear"), (298, "mongoose"), (299, "meerkat"), (300, "beetle"), (301, "ladybug"), (302, "beetle"),
+    (308, "fly"), (309, "bee"), (310, "ant"), (311, "grasshopper"), (312, "cricket"), (313, "insect"), (319, "dragonfly"),
+    (321, "butterfly"), (327, "starfish"), (328, "sea urchin"), (329, "sea cucumber"), (330, "rabbit"), (333, "hamster"),
+    (334, "porcupine"), (335, "squirrel"), (336, "marmot"), (337, "beaver"), (338, "guinea pig"), (339, "horse"), (340, "zebra"),
+    (341, "pig"), (344, "hippopotamus"), (345, "ox"), (346, "buffalo"), (347, "bison"), (348, "sheep"), (350, "goat"), (351, "antelope"),
+    (354, "camel"), (355, "llama"), (356, "weasel"), (360, "otter"), (361, "skunk"), (362, "badger"), (363, "armadillo"),
+    (364, "sloth"), (365, "orangutan"), (366, "gorilla"), (367, "chimpanzee"), (368, "monkey"), (383, "lemur"), (385, "elephant"),
+    (387, "red panda"), (388, "panda"), (389, "fish"), (398, None),
+)  # fmt: skip
+# Objects whose first ImageNet name is not what people say.
+_RENAMED = {
+    403: "aircraft carrier", 404: "airplane", 407: "ambulance", 412: "trash can", 417: "balloon", 436: "car", 444: "bicycle",
+    457: "bow tie", 468: "taxi", 479: "car", 487: "phone", 504: "mug", 508: "keyboard", 510: "ship", 511: "car", 528: "phone", 546: "guitar",
+    556: "fire screen", 565: "freezer", 573: "go-kart", 579: "piano", 608: "jeans", 609: "jeep", 620: "laptop", 627: "limousine", 628: "ship",
+    654: "bus", 656: "van", 661: "car", 665: "scooter", 670: "scooter", 671: "bicycle", 673: "mouse", 681: "laptop", 705: "train",
+    707: "phone", 717: "truck", 751: "car", 760: "refrigerator", 779: "bus", 805: "ball", 814: "boat", 817: "car", 829: "tram",
+    831: "couch", 836: "sunglasses", 851: "television", 864: "truck", 867: "truck", 874: "bus", 880: "unicycle", 881: "piano", 895: "airplane",
+    914: "boat", 934: "hot dog", 948: "apple", 950: "orange", 967: "espresso", 968: "cup", 982: "bridegroom", 985: "daisy",
+    987: "corn", 991: "mushroom", 992: "mushroom", 993: "mushroom",
+    994: "mushroom", 995: "mushroom", 996: "mushroom", 997: "mushroom", 998: "corn",
+}  # fmt: skip
+
+
+@lru_cache
+def class_names() -> tuple[str, ...]:
+    """What to call each of the thousand ImageNet classes, by index: the word that people use, not the species."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    starts = [start for start, _ in _COMMON_NAMES]
+    names = []
+    for index in range(1000):
+        common = _COMMON_NAMES[bisect.bisect_right(starts, index) - 1][1]
+        names.append(_RENAMED.get(index) or common or info.index_to_description(index).split(",")[0].lower())
+    return tuple(names)
+
+
+class PhotographFeatures:
+    """Draws features of imagined photographs.
+
+    `backgrounds` `(M, P, Dv)` are the trunk's features of real pictures, before the final norm; `weight` `(1000, Dv)` and
+    `bias` `(1000,)` are the classifier's, over their mean.
+    """
+
+    def __init__(self, backgrounds: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor):
+        self.backgrounds, self.weight, self.bias = backgrounds, weight.float(), bias.float()
+        self.side = int(backgrounds.shape[1] ** 0.5)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(count, P, Dv)` features and `(count,)` classes."""
+        classes = torch.randint(0, 1000, (count,), generator=generator)
+        chosen = torch.randint(0, len(self.backgrounds), (count,), generator=generator)
+        features = self.backgrounds[chosen].float()
+        region = self._regions(count, generator)[..., None]  # (count, P, 1)
+        features = features * (1 - 0.8 * region)
+        direction = (self.weight - self.weight.mean(0))[classes]
+        # A ReLU6 network's features are sparse and positive: push along what speaks for the class, with its own noise.
+        direction = direction.clamp_min(0) * (0.5 + torch.rand(direction.shape, generator=generator))
+        wanted = 0.4 + 0.58 * torch.rand(count, generator=generator)
+        low, high = torch.zeros(count), torch.full((count,), 60.0)
+        for _ in range(9):  # how far to push until the classifier is as sure as wanted
+            middle = (low + high) / 2
+            sure = self._probability(self._pushed(features, direction, region, middle), classes)
+            low, high = torch.where(sure < wanted, middle, low), torch.where(sure < wanted, high, middle)
+        return self._pushed(features, direction, region, high), classes
+
+    def _pushed(self, features, direction, region, strength) -> torch.Tensor:
+        return (features + strength[:, None, None] * region * direction[:, None]).clamp(0, 6)
+
+    def _probability(self, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        logits = features.mean(1) @ self.weight.T + self.bias
+        return logits.softmax(-1).gather(1, classes[:, None])[:, 0]
+
+    def _regions(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Soft spots `(count, P)`: where the object is. Photographs are mostly of one thing, large and near the middle."""
+        grid = (torch.arange(self.side) + 0.5) / self.side
+        centre = 0.5 + 0.15 * torch.randn(count, 2, 1, generator=generator)
+        radius = 0.25 + 0.35 * torch.rand(count, 2, 1, generator=generator)
+        bump = torch.exp(-(((grid - centre) / radius) ** 2))  # (count, 2, side)
+        return (bump[:, 0, :, None] * bump[:, 1, None, :]).flatten(1)

@@ -1,0 +1,146 @@
+"""The pocket model's stages: what each draws its samples from, and the held-out figures that pick its best checkpoint."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
+from ..conversations import PLACEHOLDER, ConversationSource, Example
+from ..features import FeatureCache
+from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReader
+from .captions import stage1_messages, stage2_messages
+from .dataset import words_of
+from .judge import names_it
+from .photographs import PhotographFeatures, class_names
+from .scenes import Scene, SceneObject
+from .wording import mention
+
+
+def jitter(features: torch.Tensor, chance: np.random.Generator, noise: float = 0.15, dropped: float = 0.1) -> torch.Tensor:
+    """Features of a picture that is a little different: some noise, and some patches hidden. Each picture is met many times."""
+    generator = torch.Generator().manual_seed(int(chance.integers(2**63)))
+    features = features + noise * torch.randn(features.shape, generator=generator)
+    hidden = torch.rand(features.shape[:2], generator=generator) < dropped
+    return features.masked_fill(hidden[..., None], 0.0)
+
+
+def scene_words(cache: FeatureCache, scenes: Sequence[Scene]) -> Source:
+    """Composed pictures for the representation stage."""
+    words = [words_of(scene) for scene in scenes]
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
+        chosen = chance.integers(len(cache), size=count).tolist()
+        return jitter(cache[chosen], chance), [words[index] for index in chosen]
+
+    return draw
+
+
+def photograph_words(photographs: PhotographFeatures, finish: Callable[[torch.Tensor], torch.Tensor]) -> Source:
+    """Imagined photographs for the representation stage. `finish` is the vision encoder's last step."""
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
+        features, classes = photographs.draw(count, torch.Generator().manual_seed(int(chance.integers(2**63))))
+        names = class_names()
+        side = photographs.side
+        grid = features.transpose(1, 2).reshape(count, -1, side, side)
+        return jitter(finish(grid), chance), [SceneWords(name=names[index], count="", medium="photo") for index in classes.tolist()]
+
+    return draw
+
+
+def scene_conversations(cache: FeatureCache, scenes: Sequence[Scene], stage: int) -> ConversationSource:
+    """Composed pictures with a caption (stage 1) or a conversation (stage 2)."""
+    others = [thing.sprite for scene in scenes for thing in scene.objects]
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
+        chosen = chance.integers(len(cache), size=count).tolist()
+        features = jitter(cache[chosen], chance)
+        examples = []
+        for index in chosen:
+            words_chance = random.Random(int(chance.integers(2**63)))
+            if stage == 1:
+                messages = stage1_messages(scenes[index], PLACEHOLDER, words_chance)
+            else:
+                messages = stage2_messages(scenes[index], PLACEHOLDER, words_chance, others)
+            examples.append(Example(messages, words_of(scenes[index])))
+        return features, examples
+
+    return draw
+
+
+_PHOTOGRAPH_QUESTIONS = ("What is this?", "What is in this picture?", "What does this photo show?", "Describe the picture.", "What do you see?")
+_PHOTOGRAPH_ANSWERS = ("It is {a}.", "This is a photo of {a}.", "The photo shows {a}.", "I can see {a}.", "This looks like {a}.")
+
+
+def photograph_conversations(photographs: PhotographFeatures, finish: Callable[[torch.Tensor], torch.Tensor]) -> ConversationSource:
+    """Imagined photographs with one question, about what they show."""
+    source = photograph_words(photographs, finish)
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
+        features, words = source(chance, count)
+        examples = []
+        for said in words:
+            question, answer = chance.choice(_PHOTOGRAPH_QUESTIONS), chance.choice(_PHOTOGRAPH_ANSWERS)
+            content = [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": str(question)}]
+            reply = str(answer).format(a=mention(said.name, "plural" if said.name in _PLURAL_CLASSES else "count"))
+            examples.append(Example([{"role": "user", "content": content}, {"role": "assistant", "content": reply}], said))
+        return features, examples
+
+    return draw
+
+
+_PLURAL_CLASSES = frozenset({"jeans", "sunglasses", "binoculars", "parallel bars", "swimming trunks"})
+
+
+class NamingTest:
+    """Held-out single objects: is the main object named? `read` judges the image tokens, `ask` the LLM's answer."""
+
+    def __init__(self, cache: FeatureCache, things: Sequence[SceneObject]):
+        self.cache, self.things = cache, things
+
+    def read(self, model: MiniGPT4ForConditionalGeneration, reader: WordReader) -> float:
+        """Share of pictures whose name places spell the thing, or a synonym."""
+        with torch.inference_mode():
+            said = [row["name"] for row in reader.read(self._tokens(model))]
+        return self._share(said)
+
+    def ask(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, question: str = "What is this?") -> float:
+        """Share of pictures that the model names when asked, greedily."""
+        return self._share(self.answers(model, processor, question))
+
+    def answers(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, question: str) -> list[str]:
+        from ...chat.messages import question as user_message
+        from ..conversations import render_prompt
+
+        prompt = render_prompt([user_message(question, [PLACEHOLDER])], processor, model.config.chat_template_name)
+        said = []
+        for start in range(0, len(self.things), 32):
+            with torch.inference_mode():
+                tokens = self._tokens(model, start, start + 32)
+                ids = torch.tensor([prompt.input_ids] * len(tokens))
+                out = model.generate(input_ids=ids, image_features=tokens, max_new_tokens=16, do_sample=False)
+            said += processor.tokenizer.batch_decode(out, skip_special_tokens=True)
+        return said
+
+    def _tokens(self, model, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        return model.model.project_features(self.cache[range(len(self.things))[start:stop]])
+
+    def _share(self, said: list[str]) -> float:
+        return sum(names_it(text, thing.sprite) for text, thing in zip(said, self.things, strict=True)) / len(self.things)
+
+
+def word_vocabulary(places: WordPlaces, words: Sequence[SceneWords]) -> torch.Tensor:
+    """Sorted ids of every word that may be asked for."""
+    return torch.tensor(sorted({token for said in words for token in places.target_ids(said) if token >= 0}))
+
+
+def all_words(scenes: Sequence[Scene]) -> list[SceneWords]:
+    """Every text that training asks for: the scenes' and the ImageNet names."""
+    return [words_of(scene) for scene in scenes] + [SceneWords(name=name, count="", medium="photo") for name in class_names()]
+
+
+def build_word_loss(model: MiniGPT4ForConditionalGeneration, places: WordPlaces, words: Sequence[SceneWords]) -> WordLoss:
+    embedding = model.get_input_embeddings().weight.detach().float()
+    return WordLoss(embedding, word_vocabulary(places, words), places.filler)

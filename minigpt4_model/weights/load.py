@@ -1,0 +1,214 @@
+"""Loading a model to chat with: `load_model("pocket")` or `load_model("some/directory")`.
+
+Two kinds of directory are understood: a whole model as `save_pretrained` writes it, and a projection checkpoint as the
+trainer writes it, which holds what was trained and names in `config.json` (`frozen_parts`) the preset whose frozen parts
+it was trained against. The pocket preset is such a checkpoint, `checkpoints/pocket/`.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
+from ..presets import DEFAULT_PRESET, PRESETS
+from .errors import WeightsError
+from .pairing import check_pairing, describe_pairing
+from .pocket import ensure_pocket
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"
+
+TRAINED_PREFIXES = ("model.query_tokens", "model.qformer.", "model.language_projection.")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+State = dict[str, torch.Tensor]
+
+
+def choose_device(device: str | None = None) -> torch.device:
+    """The device asked for, or the best there is. Raises `WeightsError` when the one asked for is missing."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device in (None, "auto"):
+        return torch.device(next(name for name, there in available.items() if there))
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise WeightsError(f"--device {device}: there is no such device. Choose cpu, cuda, cuda:N or mps.") from error
+    if not available.get(chosen.type, False):
+        there = ", ".join(name for name, is_there in available.items() if is_there)
+        raise WeightsError(f"--device {device}: not available on this machine. There is: {there}.")
+    return chosen
+
+
+def choose_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+    """The precision asked for by name, or the fastest that the device computes natively."""
+    if dtype not in (None, "auto"):
+        if dtype not in DTYPES:
+            raise WeightsError(f"--dtype {dtype}: choose one of {', '.join(DTYPES)}.")
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    # Without the instructions, bf16 on a CPU is emulated and several times slower than fp32.
+    native_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native_bf16 else torch.float32
+
+
+def load_model(
+    source: str | Path = DEFAULT_PRESET,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    load_in_8bit: bool = False,
+    load_in_4bit: bool = False,
+) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
+    """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory.
+
+    Raises `WeightsError` (files, device, precision) or `PairingError` (a projection with other frozen parts than its own).
+    """
+    chosen_device = choose_device(device)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    quantization = _quantization(load_in_8bit, load_in_4bit, chosen_dtype)
+    directory = find_checkpoint(source)
+    config = _read_config(directory)
+    options = {"dtype": chosen_dtype, "quantization_config": quantization}
+    if config.frozen_parts is None:
+        model = _load_whole(directory, options)
+        processor = MiniGPT4Processor.from_pretrained(directory)
+    else:
+        state, tokenizer_dir = assemble_state(config, read_checkpoint(directory))
+        model = build_from_state(config, state, **options)
+        processor = MiniGPT4Processor.from_config(config, load_tokenizer(tokenizer_dir))
+    if quantization is None:
+        model = model.to(chosen_device)
+    return model.eval(), processor
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """The directory of a preset or of a path; raises `WeightsError` when there is nothing to load."""
+    if str(source) == "pocket":
+        directory = POCKET_CHECKPOINT
+    elif str(source) in PRESETS:
+        raise WeightsError(
+            f"--preset {source}: its weights are not fetched automatically. Build the model's directory from files that "
+            "you have and pass it with --model DIR, or leave the flag out for the pocket preset."
+        )
+    else:
+        directory = Path(source).expanduser()
+    if not (directory / "config.json").is_file():
+        raise WeightsError(f"--model {directory}: there is no config.json in it, so it is not a model's directory.")
+    return directory
+
+
+def _read_config(directory: Path) -> MiniGPT4Config:
+    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    if content.get("model_type") != MiniGPT4Config.model_type:
+        raise WeightsError(
+            f"{directory / 'config.json'} describes a {content.get('model_type')!r} model, not a {MiniGPT4Config.model_type!r} one."
+        )
+    return MiniGPT4Config.from_pretrained(directory)
+
+
+def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
+    """The LLM's 8- or 4-bit setting; the vision encoder, the Q-Former, the projection and the output layer stay in 16 or 32 bit."""
+    if load_in_8bit and load_in_4bit:
+        raise WeightsError("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
+    if not (load_in_8bit or load_in_4bit):
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_8bit=load_in_8bit,
+        load_in_4bit=load_in_4bit,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["vision_model", "qformer", "language_projection", "lm_head"],
+    )
+
+
+def _load_whole(directory: Path, options: dict) -> MiniGPT4ForConditionalGeneration:
+    model, report = MiniGPT4ForConditionalGeneration.from_pretrained(directory, output_loading_info=True, **options)
+    _refuse_incomplete(report, directory)
+    return model
+
+
+def _refuse_incomplete(report: dict, where: Path | str) -> None:
+    """transformers only warns about keys that are missing or left over, and then answers are garbage: refuse instead."""
+    faults = {kind: sorted(map(str, report[kind])) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report.get(kind)}
+    if faults:
+        words = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(keys[:8])}" for kind, keys in faults.items())
+        raise WeightsError(f"{where} does not fit its config.json ({words}).")
+
+
+def read_checkpoint(directory: Path) -> State:
+    """The trained tensors of a projection checkpoint, by their names in the whole model."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = directory / "model.safetensors"
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise WeightsError(f"{path} is missing: the checkpoint is incomplete. Restore it, or train one with scripts/.") from None
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged ({error}). Restore it from where the checkpoint came from.") from error
+
+
+def frozen_state(preset: str) -> tuple[State, Path]:
+    """The frozen parts of a preset by their names in the whole model, and the directory of the LLM's tokenizer."""
+    from safetensors.torch import load_file
+
+    from .official import convert_language_model
+
+    if preset != "pocket":
+        raise WeightsError(f"config.json names the frozen parts of preset {preset!r}; this version has those of 'pocket' only.")
+    files = ensure_pocket()
+    state = convert_language_model(load_file(files.language_model_dir / "model.safetensors"))
+    for key, tensor in load_file(files.vision_encoder_file).items():
+        if not key.startswith("classifier."):  # the ImageNet classes: the features before them are what is looked at
+            state[f"model.vision_model.trunk.{key}"] = tensor
+    # EfficientNet has no final norm; `ln_vision` stays at its initial values, as in the original's Llama-2 variant.
+    width = state["model.vision_model.trunk.conv_head.weight"].shape[0]
+    state["model.vision_model.post_layernorm.weight"] = torch.ones(width)
+    state["model.vision_model.post_layernorm.bias"] = torch.zeros(width)
+    return state, files.language_model_dir
+
+
+def pairing_of(state: State, preset: str) -> dict:
+    """What a projection has to fit: names and fingerprints of the LLM and the vision encoder in `state`."""
+    row = PRESETS[preset]
+    return describe_pairing(
+        language_model=row.language_model,
+        embedding=state["model.language_model.embed_tokens.weight"],
+        vision_encoder=row.vision_encoder,
+        encoder={key: tensor for key, tensor in state.items() if key.startswith("model.vision_model.")},
+    )
+
+
+def assemble_state(config: MiniGPT4Config, trained: State) -> tuple[State, Path]:
+    """Trained and frozen tensors together, after the pairing check, and the tokenizer's directory."""
+    frozen, tokenizer_dir = frozen_state(config.frozen_parts)
+    if config.trained_with:
+        check_pairing(config.trained_with, pairing_of(frozen, config.frozen_parts))
+    return {**frozen, **trained}, tokenizer_dir
+
+
+def build_from_state(config: MiniGPT4Config, state: State, **options) -> MiniGPT4ForConditionalGeneration:
+    """A model made of tensors by name; nothing is initialised twice. Raises `WeightsError` when names do not fit exactly."""
+    if config.tie_word_embeddings:
+        state = {**state, "lm_head.weight": state["model.language_model.embed_tokens.weight"]}
+    options = {key: value for key, value in options.items() if value is not None}
+    model, report = MiniGPT4ForConditionalGeneration.from_pretrained(
+        None, config=config, state_dict=state, output_loading_info=True, **options
+    )
+    _refuse_incomplete(report, "The checkpoint")
+    return model
+
+
+def load_tokenizer(directory: Path):
+    """The LLM's tokenizer. `legacy` keeps the original's ids for Llama and means nothing to others."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(directory, legacy=True)
