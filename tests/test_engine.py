@@ -12,7 +12,7 @@ import torch
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
 from minigpt4_model.chat.backends.base import BackendError
-from minigpt4_model.chat.engine import Engine, describe_model
+from minigpt4_model.chat.engine import Engine, describe_model, load_engine
 from minigpt4_model.chat.messages import LoadedPicture, MessageError, load_conversation
 from minigpt4_model.chat.settings import GenerationSettings
 from tests.tiny_chat import assistant, build_chatml_model, image, picture, user
@@ -310,6 +310,24 @@ def test_cancelling_stops_the_reading_of_a_long_prompt(engine, monkeypatch, part
     assert engine.generate([user("a" * 1500)], GREEDY).usage.reused_tokens == 512
 
 
+def test_going_on_in_the_middle_of_a_picture(engine, plain, monkeypatch, parts):
+    """The first step of reading ends inside the eighth picture; the answer that follows goes on from there."""
+    messages = [user(*map(image, range(10)), "What?")]
+    stream = engine.stream(messages, GREEDY)
+    forward = parts[0].forward
+
+    def cancel(*args, **kwargs):
+        stream.cancel()
+        return forward(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts[0], "forward", cancel)
+        assert list(stream) == []
+    answer = engine.generate(messages, GREEDY)
+    assert answer.usage.reused_tokens == 256
+    assert answer.token_ids == plain.generate(messages, GREEDY).token_ids
+
+
 def test_closing_from_another_thread(engine):
     stream = engine.stream([user(image(1), "What?")], LONG)
     thread = threading.Thread(target=stream.join)
@@ -463,3 +481,13 @@ def test_descriptions():
     config.frozen_parts = "pocket"
     described = describe_model(config, "cpu", "/models/mine")
     assert described.name == "pocket" and described.settings.temperature == 0.3
+
+
+def test_an_engine_is_loaded_from_a_directory(tmp_path):
+    model, processor = build_tiny_model("eva")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    engine = load_engine(tmp_path, device="cpu", dtype="float32")
+    assert engine.description.name == tmp_path.name and engine.template.name == "vicuna-v0"
+    messages = [user(image(1), "What?")]
+    assert engine.generate(messages, GREEDY).token_ids == Engine(model, processor).generate(messages, GREEDY).token_ids
