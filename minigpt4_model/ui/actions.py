@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..chat.backends.base import Backend, BackendError
+from ..chat.backends.base import AnswerStream, Backend, BackendError
 from ..chat.messages import MessageError
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
@@ -168,12 +168,12 @@ class Actions:
             cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
             run.write(shown, STOPPED if cut else FINISHED, _joined([report(stream.answer), *notices]))
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
-            run.write(shown, FAILED, str(fault))
+            run.write(_written(stream), FAILED, str(fault))
         except Exception:
             logger.exception("The answer failed.")
-            run.write(shown, FAILED, BROKEN)
+            run.write(_written(stream), FAILED, BROKEN)
         finally:
-            run.write(stream.answer.text if stream else "", STOPPED, "Stopped.")  # if the visitor left; otherwise all is written
+            run.write(_written(stream), STOPPED, "Stopped.")  # if the visitor left; otherwise all is written
         # Gradio shows the last values again when an action ends, so even a replaced one ends with what is true now.
         last = conversation.exchanges[-1:]
         note, failed = (last[0].note, last[0].state == FAILED) if last else ("", False)
@@ -202,7 +202,8 @@ class Actions:
         about = self._backend.description
         room = about.context_length // 2 // about.image_tokens - len(conversation.pictures)
         if len(files) > room:
-            raise Refused(f"There is room for {max(room, 0)} more pictures in this conversation. Clear it to begin another.", files)
+            count = f"{room} more picture{'s' if room != 1 else ''}" if room > 0 else "no more pictures"
+            raise Refused(f"There is room for {count} in this conversation. Clear it to begin another.", files)
         pictures, good, complaints = [], [], []
         for file in files:
             try:
@@ -224,6 +225,10 @@ class Actions:
         if not pictures:
             raise Refused("Type a question or add a picture first.")
         return "Describe this picture." if pictures == 1 else "Describe these pictures."
+
+
+def _written(stream: AnswerStream | None) -> str:
+    return stream.answer.text if stream else ""
 
 
 def _joined(notes: Sequence[str]) -> str:

@@ -169,16 +169,17 @@ class Conversation:
 class ConversationStore:
     """All conversations of this server, and their pictures' folder. The least recently used go first.
 
-    `capacity` counts conversations; one that is not used for `idle_seconds` goes too, and with it the files of its pictures.
+    `capacity` counts conversations; one that is not used for `idle_seconds` goes too, and with it the files of its pictures,
+    unless another conversation has them or they were stored less than `fresh_seconds` ago and may be about to be asked about.
     """
 
-    def __init__(self, folder: Path, capacity: int = 1000, idle_seconds: float = 24 * 3600):
+    def __init__(self, folder: Path, capacity: int = 1000, idle_seconds: float = 24 * 3600, fresh_seconds: float = 600):
         self._folder = folder
         self._capacity = capacity
         self._idle_seconds = idle_seconds
         self._kept: OrderedDict[str, tuple[float, Conversation]] = OrderedDict()
         self._lock = threading.Lock()
-        # A picture is stored before its question is asked: until then it belongs to no conversation, but must not be swept away.
+        self._fresh_seconds = fresh_seconds
         self._fresh: dict[Path, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -237,7 +238,7 @@ class ConversationStore:
     def _drop_oldest(self) -> None:
         _, (_, dropped) = self._kept.popitem(last=False)
         dropped.stop()
-        recently = time.monotonic() - 600
+        recently = time.monotonic() - self._fresh_seconds
         self._fresh = {path: stored for path, stored in self._fresh.items() if stored > recently}
         still_used = {picture.path for _, kept in self._kept.values() for picture in kept.pictures} | self._fresh.keys()
         for picture in dropped.pictures:

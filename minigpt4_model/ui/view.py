@@ -37,7 +37,8 @@ def undefuse(text: str) -> str:
 def answer_markdown(text: str) -> str:
     """An answer as Markdown in which HTML is text: left alone inside code, defused elsewhere; a whole HTML page becomes a code block."""
     if _WHOLE_PAGE.match(text):
-        return f"```html\n{text.strip()}\n```"
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+        return f"{fence}html\n{text.strip()}\n{fence}"
     lines, fence = [], ""
     for line in text.split("\n"):
         mark = _FENCE.match(line)

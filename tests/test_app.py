@@ -1,0 +1,120 @@
+"""Flags of app.py, what importing it costs, and the server that it starts."""
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_defaults_are_pocket_on_loopback_without_a_tunnel(monkeypatch):
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    args = app.build_parser().parse_args([])
+    assert (args.preset, args.backend, args.host, args.port, args.share) == ("pocket", "torch", "127.0.0.1", 7860, False)
+    assert (args.load_in_8bit, args.load_in_4bit, args.model, args.base_url) == (False, False, None, None)
+
+
+def test_a_space_says_where_to_listen(monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
+    args = app.build_parser().parse_args([])
+    assert (args.host, args.port) == ("0.0.0.0", 7861)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--load-in-8bit", "--load-in-4bit"], "--load-in-4bit"),
+        (["--backend", "openai"], "--base-url"),
+        (["--base-url", "http://127.0.0.1:1/v1"], "--base-url"),
+        (["--preset", "pockett"], "--preset"),
+        (["--port", "many"], "--port"),
+        (["--backend", "echo", "--port", "70000"], "--port"),
+    ],
+)
+def test_flags_that_cannot_be_are_named(flags, told, capsys):
+    try:
+        code = app.main(flags)
+    except SystemExit as leaving:
+        code = leaving.code
+    assert code in (1, 2)
+    assert told in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_told_before_anything_is_loaded(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert app.main(["--port", str(port)]) == 1
+    told = capsys.readouterr()
+    assert f"--port {port}" in told.err and "Loading" not in told.out
+
+
+def test_importing_and_help_load_nothing_heavy():
+    script = (
+        "import sys, app\n"
+        "try: app.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'gradio', 'transformers', 'fastapi') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "--load-in-4bit" in done.stdout and "--no-share" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uploads")
+    command = [sys.executable, "-X", "importtime", "app.py", "--backend", "echo", "--port", "0"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**app.os.environ, "GRADIO_TEMP_DIR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    import threading
+
+    noise = []
+    threading.Thread(target=lambda: noise.extend(process.stderr), daemon=True).start()
+    line = process.stdout.readline()
+    assert line.startswith("Open http://127.0.0.1:"), line
+    yield line.split()[1], noise
+    process.terminate()
+    assert process.wait(20) == 0
+    assert list(folder.iterdir()) == []  # what visitors uploaded is gone
+
+
+def test_health_and_headers(served):
+    url, _ = served
+    with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:
+        assert json.load(answer) == {"status": "ok"}
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy and "object-src 'none'" in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_echo_backend_needs_no_torch(served):
+    _, noise = served
+    imported = {line.rsplit("|", 1)[-1].strip() for line in noise if line.startswith("import time:")}
+    assert "gradio" in imported
+    assert not imported & {"torch", "transformers", "timm"}
+
+
+def test_no_action_of_the_page_is_a_public_endpoint(served):
+    url, _ = served
+    with urllib.request.urlopen(f"{url}/gradio_api/info", timeout=10) as answer:
+        assert json.load(answer)["named_endpoints"] == {}
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/file=/etc/passwd", "/gradio_api/file=app.py", "/gradio_api/file=pyproject.toml"])
+def test_files_of_the_machine_are_not_served(served, path):
+    url, _ = served
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url + path, timeout=10)
+    assert refused.value.code in (403, 404)

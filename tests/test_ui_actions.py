@@ -1,0 +1,173 @@
+"""What a visitor can do, without a browser: limits, refusals, faults, leaving."""
+
+import dataclasses
+
+import PIL.Image
+import pytest
+
+from minigpt4_model.chat.backends.base import AnswerStream, BackendError
+from minigpt4_model.chat.backends.echo import EchoBackend
+from minigpt4_model.chat.settings import GenerationSettings
+from minigpt4_model.ui.actions import MAX_PICTURES_PER_QUESTION, MAX_QUESTION_CHARACTERS, Actions
+from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, ConversationStore
+
+CONTROLS = ["" if value is None else value for value in dataclasses.astuple(GenerationSettings())]
+
+
+class Recording(EchoBackend):
+    """An echo that remembers the settings of every question."""
+
+    def __init__(self, seconds_per_word: float = 0.0):
+        super().__init__(seconds_per_word)
+        self.settings = []
+
+    def stream(self, messages, settings=None):
+        self.settings.append(settings)
+        return super().stream(messages, settings)
+
+
+class Broken(EchoBackend):
+    """Writes two words, then fails with `fault`."""
+
+    def __init__(self, fault: Exception):
+        super().__init__()
+        self.fault = fault
+
+    def stream(self, messages, settings=None):
+        def run(answer, cancelled):
+            yield "two"
+            yield " words"
+            raise self.fault
+
+        return AnswerStream(run)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ConversationStore(tmp_path / "pictures")
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = []
+    for number in range(MAX_PICTURES_PER_QUESTION + 1):
+        paths.append(str(tmp_path / f"{number}.png"))
+        PIL.Image.new("RGB", (20 + number, 20)).save(paths[-1])
+    return paths
+
+
+def ask(actions, conversation, text="hello", files=(), controls=CONTROLS):
+    return list(actions.ask(conversation.id, {"text": text, "files": list(files)}, *controls))
+
+
+def test_a_question_is_answered_and_kept(store, files):
+    conversation = store.open()
+    shown = ask(Actions(EchoBackend(), store), conversation, "hello", files[:2])
+    exchange = conversation.exchanges[0]
+    assert exchange.state == FINISHED
+    assert exchange.answer == "I received 2 pictures (20x20, 21x20) and 0 earlier questions. You said: hello"
+    assert "13 tokens" in shown[-1].status
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "reason"),
+    [
+        ("", 0, "Type a question"),
+        ("x" * (MAX_QUESTION_CHARACTERS + 1), 0, "at most 20,000"),
+        ("many", MAX_PICTURES_PER_QUESTION + 1, "at most 10 pictures"),
+    ],
+)
+def test_what_is_too_little_or_too_much_stays_in_the_box(store, files, text, count, reason):
+    conversation = store.open()
+    (shown,) = ask(Actions(EchoBackend(), store), conversation, text, files[:count])
+    assert reason in shown.status and "alert" in shown.status
+    assert shown.box.value["text"] == text and len(shown.box.value["files"]) == count
+    assert conversation.exchanges == ()
+
+
+def test_pictures_take_at_most_half_of_the_context(store, files):
+    backend = EchoBackend()
+    backend.description = dataclasses.replace(backend.description, context_length=256)
+    actions, conversation = Actions(backend, store), store.open()
+    ask(actions, conversation, "three", files[:3])
+    (shown,) = ask(actions, conversation, "two more", files[3:5])
+    assert "room for 1 more picture" in shown.status
+    assert len(conversation.exchanges) == 1
+
+
+def test_a_setting_out_of_range_is_refused_in_words(store):
+    conversation = store.open()
+    controls = [*CONTROLS[:-1], "minus one"]
+    (shown,) = ask(Actions(EchoBackend(), store), conversation, controls=controls)
+    assert "Seed" in shown.status and shown.box.value["text"] == "hello"
+
+
+def test_retry_takes_a_new_seed_even_if_one_was_set(store):
+    backend = Recording()
+    actions, conversation = Actions(backend, store), store.open()
+    controls = [*CONTROLS[:-1], "7"]
+    ask(actions, conversation, controls=controls)
+    for _ in range(2):
+        list(actions.retry(conversation.id, 0, *controls))
+    seeds = [settings.seed for settings in backend.settings]
+    assert seeds[0] == 7 and len(set(seeds)) == 3
+    assert len(conversation.exchanges) == 1
+
+
+def test_retry_at_temperature_0_says_that_nothing_will_change(store):
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+    ask(actions, conversation)
+    controls = [
+        0.0 if option.name == "temperature" else value
+        for option, value in zip(dataclasses.fields(GenerationSettings), CONTROLS, strict=True)
+    ]
+    assert "same answer" in list(actions.retry(conversation.id, 0, *controls))[-1].status
+
+
+@pytest.mark.parametrize("message", [-1, 2, 99])
+def test_a_message_that_is_not_there_changes_nothing(store, message):
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+    ask(actions, conversation)
+    before = conversation.exchanges
+    shown = [
+        *actions.retry(conversation.id, message, *CONTROLS),
+        *actions.edit(conversation.id, message, "new", *CONTROLS),
+        actions.undo(conversation.id, message),
+    ]
+    assert all("no longer part" in each.status for each in shown)
+    assert conversation.exchanges == before
+
+
+def test_a_fault_in_mid_answer_keeps_what_was_written(store):
+    conversation = store.open()
+    shown = ask(Actions(Broken(BackendError("The server at --base-url went away.")), store), conversation)
+    assert "went away" in shown[-1].status
+    assert (conversation.exchanges[0].answer, conversation.exchanges[0].state) == ("two words", FAILED)
+
+
+def test_an_unforeseen_fault_tells_no_insides_to_the_visitor(store, caplog):
+    conversation = store.open()
+    shown = ask(Actions(Broken(KeyError("secret inside")), store), conversation)
+    assert "Something went wrong" in shown[-1].status and "secret" not in shown[-1].status
+    assert "secret inside" in caplog.text
+    assert not conversation.busy
+
+
+def test_leaving_in_mid_answer_cancels_it_and_keeps_the_part(store):
+    actions, conversation = Actions(EchoBackend(0.02), store), store.open()
+    writing = actions.ask(conversation.id, {"text": "word " * 200, "files": []}, *CONTROLS)
+    while not (conversation.exchanges and conversation.exchanges[0].answer):
+        next(writing)
+    writing.close()
+    exchange = conversation.exchanges[0]
+    assert exchange.state == STOPPED and 0 < len(exchange.answer) < 500 and not conversation.busy
+
+
+def test_an_expired_conversation_keeps_the_question_in_the_box(store):
+    actions = Actions(EchoBackend(), store)
+    (shown,) = actions.ask("from an earlier run", {"text": "hello", "files": []}, *CONTROLS)
+    assert "no longer kept" in shown.status and shown.box.value["text"] == "hello" and shown.chat == []
+    assert store.get(shown.conversation_id).exchanges == ()
+    assert "no longer kept" in actions.undo("from an earlier run", 0).status
+    assert "no longer kept" in actions.clear("from an earlier run").status
+    actions.stop("from an earlier run")

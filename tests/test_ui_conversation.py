@@ -1,0 +1,162 @@
+"""The conversation on the server: history, runs, expiry, pictures' files."""
+
+import PIL.Image
+import pytest
+
+from minigpt4_model.chat.backends.echo import EchoBackend
+from minigpt4_model.chat.pictures import load_picture
+from minigpt4_model.ui.conversation import FINISHED, STOPPED, Conversation, ConversationExpired, ConversationStore
+
+
+def picture(colour: str = "teal", size: tuple[int, int] = (64, 48)):
+    return load_picture(PIL.Image.new("RGB", size, colour))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ConversationStore(tmp_path / "pictures")
+
+
+def answered(conversation: Conversation, question: str, answer: str, pictures=()):
+    conversation.ask(question, pictures).write(answer, FINISHED)
+
+
+def texts(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(message["role"], message["content"][-1]["text"]) for message in conversation.messages()]
+
+
+def test_messages_hold_what_was_asked_and_answered_up_to_the_last_question(store):
+    conversation = store.open()
+    stored = store.store_picture(picture())
+    answered(conversation, "one", "first", [stored])
+    conversation.ask("two")
+    assert texts(conversation) == [("user", "one"), ("assistant", "first"), ("user", "two")]
+    assert conversation.messages()[0]["content"][0] == {"type": "image", "image": str(stored.path)}
+    assert EchoBackend().generate(conversation.messages()).text.startswith("I received 1 picture (64x48) and 1 earlier question.")
+
+
+def test_the_answer_that_is_asked_for_again_is_not_part_of_the_history():
+    conversation = Conversation()
+    answered(conversation, "one", "first")
+    answered(conversation, "two", "second")
+    conversation.ask_again(1)
+    assert texts(conversation) == [("user", "one"), ("assistant", "first"), ("user", "two")]
+
+
+def test_edit_keeps_the_pictures_and_drops_what_followed(store):
+    conversation = store.open()
+    stored = store.store_picture(picture())
+    answered(conversation, "one", "first", [stored])
+    answered(conversation, "two", "second")
+    conversation.ask_again(0, "uno")
+    assert [(exchange.question, exchange.pictures) for exchange in conversation.exchanges] == [("uno", (stored,))]
+
+
+def test_undo_gives_the_question_back(store):
+    conversation = store.open()
+    stored = store.store_picture(picture())
+    answered(conversation, "one", "first")
+    answered(conversation, "two", "second", [stored])
+    taken = conversation.take_back(1)
+    assert (taken.question, taken.pictures) == ("two", (stored,))
+    assert [exchange.question for exchange in conversation.exchanges] == ["one"]
+
+
+@pytest.mark.parametrize("position", [-1, 1])
+def test_a_question_that_is_not_there_changes_nothing(position):
+    conversation = Conversation()
+    answered(conversation, "one", "first")
+    for action in (conversation.take_back, conversation.ask_again):
+        with pytest.raises(IndexError):
+            action(position)
+    assert conversation.exchanges[0].answer == "first" and not conversation.busy
+
+
+def test_a_question_without_an_answer_stays_in_the_history():
+    conversation = Conversation()
+    conversation.ask("one").write("", STOPPED)
+    conversation.ask("two")
+    assert texts(conversation) == [("user", "one"), ("user", "two")]
+
+
+@pytest.mark.parametrize("replace", [lambda c: c.clear(), lambda c: c.take_back(0), lambda c: c.ask_again(0), lambda c: c.ask("more")])
+def test_a_replaced_run_is_stopped_and_writes_nothing_more(replace):
+    conversation = Conversation()
+    run = conversation.ask("one")
+    replace(conversation)
+    run.write("late", FINISHED)
+    assert run.stopped and not run.current
+    assert all(exchange.answer == "" for exchange in conversation.exchanges)
+
+
+def test_stop_before_the_stream_is_there_cancels_it_when_it_comes():
+    conversation = Conversation()
+    run = conversation.ask("one")
+    conversation.stop()
+    stream = EchoBackend().stream(conversation.messages())
+    run.attach(stream)
+    assert stream.join().finish_reason == "cancelled"
+
+
+def test_ids_are_unguessable_and_conversations_apart(store):
+    one, other = store.open(), store.open()
+    one.ask("mine")
+    assert one.id != other.id and len(one.id) >= 32
+    assert store.get(one.id) is one and store.get(other.id).exchanges == ()
+
+
+@pytest.mark.parametrize("unknown", [None, "", "made-up"])
+def test_an_unknown_id_is_expired(store, unknown):
+    with pytest.raises(ConversationExpired):
+        store.get(unknown)
+
+
+def test_resuming_copies_so_that_two_tabs_do_not_share(store):
+    earlier = store.open()
+    answered(earlier, "one", "first")
+    earlier.ask("two").write("half an ans")
+    copy = store.resume(earlier.id)
+    copy.ask("three")
+    assert [exchange.question for exchange in earlier.exchanges] == ["one", "two"]
+    assert [(exchange.answer, exchange.state) for exchange in copy.exchanges[:2]] == [("first", FINISHED), ("half an ans", STOPPED)]
+
+
+def test_the_least_recently_used_goes_first_and_takes_its_pictures_along(tmp_path):
+    store = ConversationStore(tmp_path, capacity=2, fresh_seconds=0)
+    shared, own = store.store_picture(picture("red")), store.store_picture(picture("blue"))
+    first, second = store.open(), store.open()
+    answered(first, "one", "a", [shared, own])
+    answered(second, "two", "b", [shared])
+    third = store.open()
+    with pytest.raises(ConversationExpired):
+        store.get(first.id)
+    assert store.get(second.id) is second and store.get(third.id) is third
+    assert shared.path.exists() and shared.view.exists()
+    assert not own.path.exists() and not own.view.exists()
+
+
+def test_idle_conversations_go(tmp_path):
+    store = ConversationStore(tmp_path, idle_seconds=0)
+    conversation = store.open()
+    with pytest.raises(ConversationExpired):
+        store.get(conversation.id)
+
+
+def test_a_picture_about_to_be_asked_about_is_not_swept_away(tmp_path):
+    store = ConversationStore(tmp_path, capacity=1)
+    stored = store.store_picture(picture())
+    answered(store.open(), "one", "a", [stored])
+    again = store.store_picture(picture())
+    newer = store.open()
+    newer.ask("two", [again])
+    assert again.path.exists()
+
+
+def test_stored_pictures_keep_their_pixels_and_show_a_smaller_copy(store):
+    original = picture("orange", (1600, 400))
+    stored = store.store_picture(original)
+    assert load_picture(stored.path).digest == original.digest
+    with PIL.Image.open(stored.view) as view:
+        assert view.size == (1024, 256)
+    assert (stored.width, stored.height) == (1600, 400)
+    assert store.store_picture(picture("orange", (1600, 400))) == stored
