@@ -1,0 +1,1 @@
+"""Measuring: what the model can do, and how fast it is."""

@@ -1,0 +1,148 @@
+"""The `bench` verb: how fast a conversation is, with and without what the engine remembers of it.
+
+Both ways run in turn in the same process, on the same model and with the same history, so their ratio holds on a busy machine
+too; the absolute figures are the machine's.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+
+import PIL.Image
+import PIL.ImageDraw
+
+from ..chat.backends.base import BackendError
+from ..chat.messages import MessageError, question, text_message
+from ..chat.pictures import PictureError, load_picture
+from ..chat.settings import GenerationSettings
+from ..presets import DEFAULT_PRESET, PRESETS
+from ..weights.errors import WeightsError
+
+QUESTIONS = (
+    "What is in this picture?",
+    "What colour is it?",
+    "Where is it in the picture?",
+    "Write two sentences about it.",
+    "What else could be in a picture like this?",
+)
+
+
+@dataclass(frozen=True)
+class TurnFigures:
+    """Medians over the repeats. Seconds; `tokens_per_s` counts decoding only."""
+
+    turn: int
+    reuse: bool
+    prompt_tokens: int
+    reused_tokens: int
+    encode_s: float
+    ttft_s: float
+    tokens_per_s: float
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m minigpt4_model bench",
+        description="Time the turns of one conversation about a picture, with and without reusing what earlier turns computed. "
+        "Prints a table and, as its last line, one JSON document.",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"Default: {DEFAULT_PRESET}.")
+    which.add_argument("--model", metavar="DIR", help="A model's directory instead of a preset.")
+    parser.add_argument("--image", metavar="FILE", help="The picture to talk about (default: one drawn for the purpose).")
+    parser.add_argument("--turns", type=int, default=5, metavar="N", help=f"Questions to ask, 1 to {len(QUESTIONS)} (default: 5).")
+    parser.add_argument(
+        "--repeat", type=int, default=3, metavar="N", help="Conversations each way, of which the median counts (default: 3)."
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=32, metavar="N", help="Longest answer in tokens (default: 32).")
+    parser.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: the best there is).")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16 (default: the fastest for the device).")
+    return parser
+
+
+def default_picture() -> PIL.Image.Image:
+    picture = PIL.Image.new("RGB", (640, 480), (140, 190, 245))
+    PIL.ImageDraw.Draw(picture).ellipse((170, 90, 470, 390), fill=(220, 40, 40))
+    return picture
+
+
+def run_conversation(engine, image, turns: int, max_new_tokens: int, said: list[str]) -> list[dict]:
+    """One greedy conversation from a cold start; the figures of each turn.
+
+    `said` are the answers that the history holds; it is filled by the first conversation, so that all have the same prompts.
+    """
+    settings = GenerationSettings(temperature=0.0, max_new_tokens=max_new_tokens)
+    engine.forget()
+    messages, figures = [], []
+    for turn in range(turns):
+        messages.append(question(QUESTIONS[turn], [image] if turn == 0 else None))
+        answer = engine.generate(messages, settings)
+        if turn == len(said):
+            said.append(answer.text or "...")
+        messages.append(text_message("assistant", said[turn]))
+        decoded = max(0, answer.usage.completion_tokens - 1)
+        figures.append(
+            {
+                "prompt_tokens": answer.usage.prompt_tokens,
+                "reused_tokens": answer.usage.reused_tokens,
+                "encode_s": answer.timings.encode_s,
+                "ttft_s": answer.timings.ttft_s,
+                "tokens_per_s": decoded / answer.timings.decode_s if decoded and answer.timings.decode_s else 0.0,
+            }
+        )
+    return figures
+
+
+def measure(engine, image, turns: int, repeat: int, max_new_tokens: int) -> list[TurnFigures]:
+    """Alternates conversations with and without reuse, after one of each that does not count."""
+    runs: dict[bool, list[list[dict]]] = {True: [], False: []}
+    said: list[str] = []
+    for attempt in range(repeat + 1):
+        for reuse in (True, False):
+            engine.reuse_kv = reuse
+            figures = run_conversation(engine, image, turns, max_new_tokens, said)
+            if attempt:
+                runs[reuse].append(figures)
+    return [
+        TurnFigures(turn + 1, reuse, **{name: statistics.median(run[turn][name] for run in runs[reuse]) for name in runs[reuse][0][turn]})
+        for turn in range(turns)
+        for reuse in (True, False)
+    ]
+
+
+def table(figures: list[TurnFigures]) -> str:
+    lines = [
+        f"{'turn':>4}  {'reuse':5}  {'prompt':>6}  {'reused':>6}  {'picture s':>9}  {'first token s':>13}  {'tokens/s':>8}  {'ratio':>5}"
+    ]
+    for with_reuse, without in zip(figures[::2], figures[1::2], strict=True):
+        for row in (with_reuse, without):
+            ratio = f"{without.ttft_s / with_reuse.ttft_s:5.1f}" if row.reuse else ""
+            lines.append(
+                f"{row.turn:4}  {'yes' if row.reuse else 'no':5}  {row.prompt_tokens:6.0f}  {row.reused_tokens:6.0f}  {row.encode_s:9.3f}  "
+                f"{row.ttft_s:13.3f}  {row.tokens_per_s:8.1f}  {ratio}"
+            )
+    return "\n".join([*lines, "ratio: time to the first token without reuse over that with it"])
+
+
+def main(argv: list[str]) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if not 1 <= args.turns <= len(QUESTIONS):
+        parser.error(f"--turns must be between 1 and {len(QUESTIONS)}, not {args.turns}.")
+    if args.repeat < 1:
+        parser.error(f"--repeat must be at least 1, not {args.repeat}.")
+    from ..chat.engine import load_engine
+
+    try:
+        image = load_picture(args.image) if args.image else default_picture()
+        engine = load_engine(args.model or args.preset, device=args.device, dtype=args.dtype)
+        figures = measure(engine, image, args.turns, args.repeat, args.max_new_tokens)
+    except (PictureError, MessageError, WeightsError, BackendError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{engine.description.title} on {engine.description.device}, median of {args.repeat}")
+    print(table(figures))
+    print(json.dumps({"device": engine.description.device, "repeat": args.repeat, "turns": [asdict(row) for row in figures]}))
+    return 0
