@@ -1,9 +1,11 @@
 """Flags of app.py, what importing it costs, and the server that it starts."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -75,10 +77,8 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uploads")
     command = [sys.executable, "-X", "importtime", "app.py", "--backend", "echo", "--port", "0"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**app.os.environ, "GRADIO_TEMP_DIR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, env={**os.environ, "GRADIO_TEMP_DIR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    import threading
-
     noise = []
     threading.Thread(target=lambda: noise.extend(process.stderr), daemon=True).start()
     line = process.stdout.readline()

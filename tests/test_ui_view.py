@@ -16,13 +16,14 @@ HISTORY = (
     Exchange("two", (), "", STOPPED),
     Exchange("three", (), "", FAILED, "It broke."),
     Exchange("four", (PICTURE,), "", WAITING),
+    Exchange("five", (), "", FINISHED),
 )
 
 
 def test_every_message_belongs_to_its_exchange(monkeypatch):
     monkeypatch.setattr("minigpt4_model.ui.view.picture_view", lambda *_: "picture")
     messages = chat_messages(HISTORY)
-    assert message_positions(HISTORY) == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert message_positions(HISTORY) == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 4, 4]
     assert [message["content"] if isinstance(message["content"], str) else message["content"]["text"] for message in messages] == [
         "picture",
         "picture",
@@ -34,6 +35,9 @@ def test_every_message_belongs_to_its_exchange(monkeypatch):
         "*No answer: It broke.*",
         "picture",
         "four",
+        "*Looking…*",
+        "five",
+        "*The answer is empty.*",
     ]
 
 
@@ -86,8 +90,6 @@ def test_a_whole_page_cannot_break_out_of_its_block():
 
 def test_the_report_of_an_answer():
     answer = Answer(finish_reason="length", usage=Usage(completion_tokens=31), timings=Timings(ttft_s=0.5, decode_s=2.0), notices=["Note."])
-    assert (
-        report(answer)
-        == "31 tokens in 2.5 s, 15.0 tokens/s · Cut at the longest answer allowed: raise “Longest answer” in the settings for more. · Note."
-    )
+    ending = "Cut at the longest answer allowed: raise “Longest answer” in the settings for more."
+    assert report(answer) == f"31 tokens in 2.5 s, 15.0 tokens/s · {ending} · Note."
     assert report(Answer(finish_reason="cancelled", usage=Usage(completion_tokens=1))) == "1 token · Stopped."

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from ..chat.backends.base import Answer
-from .conversation import FAILED, STOPPED, Exchange, StoredPicture
+from .conversation import FAILED, STOPPED, WAITING, Exchange, StoredPicture
 
 # Invisible and without width: after `<`, `&` or `!` it keeps Markdown from seeing a tag, an entity or an embedded picture,
 # and unlike an entity it looks right in the box where a question is edited.
@@ -71,12 +71,13 @@ def chat_messages(exchanges: Sequence[Exchange]) -> list[dict]:
         ]
         messages.append({"role": "user", "content": _text(defuse(exchange.question))})
         shown = answer_markdown(exchange.answer)
-        if exchange.state == STOPPED:
+        if exchange.state == WAITING and not shown:
+            shown = "*Looking…*" if exchange.pictures else "*Thinking…*"
+        elif exchange.state == STOPPED:
             shown = f"{shown}\n\n*Stopped.*" if shown else "*Stopped before the first word.*"
         elif exchange.state == FAILED:
-            shown = f"{shown}\n\n*No answer: {defuse(exchange.note)}*".strip()
-        if shown:
-            messages.append({"role": "assistant", "content": _text(shown)})
+            shown = f"{shown}\n\n*Broken off: {defuse(exchange.note)}*" if shown else f"*No answer: {defuse(exchange.note)}*"
+        messages.append({"role": "assistant", "content": _text(shown or "*The answer is empty.*")})
     return messages
 
 
@@ -84,8 +85,7 @@ def message_positions(exchanges: Sequence[Exchange]) -> list[int]:
     """For each message of `chat_messages`, which exchange it belongs to."""
     positions = []
     for position, exchange in enumerate(exchanges):
-        answered = bool(exchange.answer) or exchange.state in (STOPPED, FAILED)
-        positions += [position] * (len(exchange.pictures) + 1 + answered)
+        positions += [position] * (len(exchange.pictures) + 2)
     return positions
 
 
