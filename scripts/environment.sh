@@ -35,7 +35,7 @@ PY
 }
 
 install() {
-  "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@"
+  "$python" -m pip install -qq --disable-pip-version-check --no-input "$@"
 }
 
 # environment [extra]: .venv with requirements.txt and, if named, an extra of pyproject.toml. Quick when nothing changed.

@@ -6,6 +6,7 @@ history from the browser. Faults that a person can mend become the status line's
 
 import dataclasses
 import logging
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -73,7 +74,8 @@ class Actions:
         """Send what is in the box. If a picture is refused nothing is sent: the text and the other pictures stay in the box."""
         conversation = self._find(conversation_id)
         if conversation is None:
-            yield self._begin_anew(box_filled(typed["text"], typed["files"]))
+            # After a restart the uploads of the earlier run are gone.
+            yield self._begin_anew(box_filled(typed["text"], [file for file in typed["files"] if os.path.exists(file)]))
             return
         if conversation.busy:
             yield Shown(status=status_html(BUSY, warning=True))

@@ -18,6 +18,6 @@ def header_html(description: BackendDescription) -> str:
     preset = PRESETS.get(description.name)
     if preset is None:
         return line
-    parts = [preset.vision_encoder, f"Q-Former: {preset.qformer}", f"{preset.image_tokens} image tokens", preset.language_model]
+    parts = [preset.vision_encoder, f"Q-Former: {preset.qformer}", preset.language_model]
     chips = "".join(f"<li>{html.escape(part)}</li>" for part in [*parts, f"runs on {description.device}"])
     return f'{line}<ul class="parts" aria-label="What preset {html.escape(preset.name)} is made of">{chips}</ul>'

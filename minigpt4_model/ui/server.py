@@ -81,7 +81,10 @@ def serve(server: fastapi.FastAPI, listener: socket.socket, share: bool = False)
     host, port = listener.getsockname()[:2]
     # Answers in progress hold their connections: they are cut when the server is interrupted.
     config = uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=1)
-    _AnnouncingServer(config, host, port, share).run(sockets=[listener])
+    announcing = _AnnouncingServer(config, host, port, share)
+    # Being cut short at the end is no fault of theirs, and not worth a page of traceback.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not announcing.should_exit)
+    announcing.run(sockets=[listener])
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -61,6 +61,7 @@ def running(command: list[str], folder: Path, seconds: float = 120):
         watchdog.cancel()
         process.terminate()
         process.wait(20)
+    assert "Traceback" not in "".join(lines), "".join(lines)
 
 
 @pytest.fixture(scope="session")
