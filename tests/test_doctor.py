@@ -20,7 +20,7 @@ ENCODER = {"conv_stem.weight": torch.ones(2, 3)}
 def installation(tmp_path, monkeypatch):
     """A whole little installation: cached parts, and a checkpoint that was trained with them. Returns (cache, checkpoint)."""
     monkeypatch.setenv("MINIGPT4_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(doctor, "POCKET_CHECKPOINT", tmp_path / "checkpoint")
+    monkeypatch.setattr(doctor.pocket, "POCKET_CHECKPOINT", tmp_path / "checkpoint")
     monkeypatch.setattr(doctor, "version_faults", lambda requirements: ([], []))
     for part, tensors in ((pocket.LANGUAGE_MODEL, {"model.embed_tokens.weight": EMBEDDING}), (pocket.VISION_ENCODER, ENCODER)):
         part.directory.mkdir(parents=True)

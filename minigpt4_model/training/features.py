@@ -37,8 +37,12 @@ def build_part(
     indices: range,
     path: Path,
     batch_size: int = 8,
+    finished: bool = True,
 ) -> np.ndarray:
-    """Features of the pictures with these numbers, memory-mapped from `path`; computed when the file is not there."""
+    """Features of the pictures with these numbers, memory-mapped from `path`; computed when the file is not there.
+
+    With `finished=False` they are the trunk's, `(n, Dv, H, W)`, before the vision encoder's last step.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -49,7 +53,8 @@ def build_part(
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
                 pixels = processor([picture(index) for index in batch])["pixel_values"].to(memory_format=torch.channels_last)
-                rows = vision(pixels).last_hidden_state.half().numpy()
+                features = vision(pixels).last_hidden_state if finished else vision.trunk.forward_features(pixels)
+                rows = features.half().numpy()
                 if array is None:
                     array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(indices), *rows.shape[1:]))
                 array[start : start + len(batch)] = rows

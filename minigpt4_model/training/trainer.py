@@ -123,7 +123,9 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.arguments.max_grad_norm)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"The gradient at step {self.step} is not finite; lower --learning-rate. The last checkpoint is whole.")
+            raise FloatingPointError(
+                f"The gradient at step {self.step} is not finite. Lower --learning-rate and run again: the last checkpoint is whole."
+            )
         self.optimizer.step()
         self.step += 1
         return {"loss": loss.item(), "grad_norm": norm.item(), **metrics}

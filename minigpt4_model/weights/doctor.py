@@ -20,8 +20,6 @@ from .memory import PRECISIONS, SIZES, needed_bytes
 from .pairing import check_pairing, describe_language_model_dir, describe_vision_encoder_file
 from .progress import Progress, console, silent
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"
 FETCH = "python -m minigpt4_model.weights.pocket"
 INSTALL = "python -m pip install -r requirements.txt"
 
@@ -78,7 +76,7 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
 def _check_versions(versions: dict[str, str | None]) -> Iterator[Check]:
     if not python_is_supported():
         yield Check("python", "fault", f"Python {versions['python']} is too old: 3.11 or later is needed.", "bash scripts/start.sh")
-    missing, unusual = version_faults(REPOSITORY / "requirements.txt")
+    missing, unusual = version_faults(pocket.REPOSITORY / "requirements.txt")
     if missing:
         yield Check("packages", "fault", "; ".join(missing) + ".", INSTALL)
     if unusual:
@@ -131,7 +129,7 @@ def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> 
         detail = f"The weights of {preset.name} are not fetched automatically: build a directory from the official files (--model DIR)."
         yield Check("files", "fault", detail, command)
         return
-    checkpoint = model_dir or POCKET_CHECKPOINT
+    checkpoint = model_dir or pocket.POCKET_CHECKPOINT
     config_check, config = _read_config(checkpoint, model_dir is None)
     yield config_check
     frozen_are_whole = True

@@ -6,6 +6,8 @@ it was trained against. The pocket preset is such a checkpoint, `checkpoints/poc
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,12 +16,10 @@ from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Pr
 from ..presets import DEFAULT_PRESET, PRESETS
 from .errors import WeightsError
 from .pairing import check_pairing, describe_pairing
-from .pocket import ensure_pocket
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"
+from .pocket import POCKET_CHECKPOINT, ensure_pocket
 
 TRAINED_PREFIXES = ("model.query_tokens", "model.qformer.", "model.language_projection.")
+CLASSIFIER = "classifier."  # the encoder's ImageNet classes: not part of the model, which looks at the features before them
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 State = dict[str, torch.Tensor]
@@ -129,9 +129,24 @@ def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
 
 
 def _load_whole(directory: Path, options: dict) -> MiniGPT4ForConditionalGeneration:
-    model, report = MiniGPT4ForConditionalGeneration.from_pretrained(directory, output_loading_info=True, **options)
+    with _no_progress_bar():
+        model, report = MiniGPT4ForConditionalGeneration.from_pretrained(directory, output_loading_info=True, **options)
     _refuse_incomplete(report, directory)
     return model
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Without transformers' bar over tensors, which takes a second here and says nothing to a person."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _refuse_incomplete(report: dict, where: Path | str) -> None:
@@ -167,13 +182,21 @@ def frozen_state(preset: str) -> tuple[State, Path]:
     files = ensure_pocket()
     state = convert_language_model(load_file(files.language_model_dir / "model.safetensors"))
     for key, tensor in load_file(files.vision_encoder_file).items():
-        if not key.startswith("classifier."):  # the ImageNet classes: the features before them are what is looked at
+        if not key.startswith(CLASSIFIER):
             state[f"model.vision_model.trunk.{key}"] = tensor
     # EfficientNet has no final norm; `ln_vision` stays at its initial values, as in the original's Llama-2 variant.
     width = state["model.vision_model.trunk.conv_head.weight"].shape[0]
     state["model.vision_model.post_layernorm.weight"] = torch.ones(width)
     state["model.vision_model.post_layernorm.bias"] = torch.zeros(width)
     return state, files.language_model_dir
+
+
+def imagenet_classifier() -> State:
+    """`weight` `(1000, 1280)` and `bias` `(1000,)` of the pocket encoder's ImageNet classes, over the mean of its patches."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(ensure_pocket().vision_encoder_file)
+    return {key.removeprefix(CLASSIFIER): tensor for key, tensor in tensors.items() if key.startswith(CLASSIFIER)}
 
 
 def pairing_of(state: State, preset: str) -> dict:
@@ -200,9 +223,10 @@ def build_from_state(config: MiniGPT4Config, state: State, **options) -> MiniGPT
     if config.tie_word_embeddings:
         state = {**state, "lm_head.weight": state["model.language_model.embed_tokens.weight"]}
     options = {key: value for key, value in options.items() if value is not None}
-    model, report = MiniGPT4ForConditionalGeneration.from_pretrained(
-        None, config=config, state_dict=state, output_loading_info=True, **options
-    )
+    with _no_progress_bar():
+        model, report = MiniGPT4ForConditionalGeneration.from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True, **options
+        )
     _refuse_incomplete(report, "The checkpoint")
     return model
 

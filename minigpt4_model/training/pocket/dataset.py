@@ -83,14 +83,14 @@ class PocketPictures:
 
 
 def photograph_features(
-    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor, classifier: dict[str, torch.Tensor], count: int = 800
+    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor, classifier: dict[str, torch.Tensor], count: int = 400
 ) -> PhotographFeatures:
-    """Imagined photographs over the trunk's features of `count` composed pictures."""
+    """Imagined photographs over the trunk's features of `count` composed pictures, which no other set holds."""
     pictures = PocketPictures(count)
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, count, 32):
-            images = [PIL.Image.fromarray(pictures.compose(10**6 + index)[0]) for index in range(start, min(start + 32, count))]
-            features = model.model.vision_model.trunk.forward_features(processor(images)["pixel_values"])
-            rows.append(features.flatten(2).transpose(1, 2).half())
-    return PhotographFeatures(torch.cat(rows), classifier["classifier.weight"], classifier["classifier.bias"])
+
+    def picture(index: int) -> PIL.Image.Image:
+        return PIL.Image.fromarray(pictures.compose(10**6 + index)[0])
+
+    path = pictures.directory / f"trunk-{count}.npy"
+    features = torch.from_numpy(build_part(model, processor, picture, range(count), path, finished=False).copy())
+    return PhotographFeatures(features.flatten(2).transpose(1, 2), classifier["weight"], classifier["bias"])

@@ -33,14 +33,14 @@ _COMMON_NAMES = (
 # Objects whose first ImageNet name is not what people say.
 _RENAMED = {
     403: "aircraft carrier", 404: "airplane", 407: "ambulance", 412: "trash can", 417: "balloon", 436: "car", 444: "bicycle",
-    457: "bow tie", 468: "taxi", 479: "car", 487: "phone", 504: "mug", 508: "keyboard", 510: "ship", 511: "car", 528: "phone", 546: "guitar",
-    556: "fire screen", 565: "freezer", 573: "go-kart", 579: "piano", 608: "jeans", 609: "jeep", 620: "laptop", 627: "limousine", 628: "ship",
-    654: "bus", 656: "van", 661: "car", 665: "scooter", 670: "scooter", 671: "bicycle", 673: "mouse", 681: "laptop", 705: "train",
-    707: "phone", 717: "truck", 751: "car", 760: "refrigerator", 779: "bus", 805: "ball", 814: "boat", 817: "car", 829: "tram",
-    831: "couch", 836: "sunglasses", 851: "television", 864: "truck", 867: "truck", 874: "bus", 880: "unicycle", 881: "piano", 895: "airplane",
-    914: "boat", 934: "hot dog", 948: "apple", 950: "orange", 967: "espresso", 968: "cup", 982: "bridegroom", 985: "daisy",
-    987: "corn", 991: "mushroom", 992: "mushroom", 993: "mushroom",
-    994: "mushroom", 995: "mushroom", 996: "mushroom", 997: "mushroom", 998: "corn",
+    457: "bow tie", 468: "taxi", 479: "car", 487: "phone", 504: "mug", 508: "keyboard", 510: "ship", 511: "car", 528: "phone",
+    546: "guitar", 556: "fire screen", 565: "freezer", 573: "go-kart", 579: "piano", 608: "jeans", 609: "jeep", 620: "laptop",
+    627: "limousine", 628: "ship", 654: "bus", 656: "van", 661: "car", 665: "scooter", 670: "scooter", 671: "bicycle", 673: "mouse",
+    681: "laptop", 705: "train", 707: "phone", 717: "truck", 751: "car", 760: "refrigerator", 779: "bus", 805: "ball", 814: "boat",
+    817: "car", 829: "tram", 831: "couch", 836: "sunglasses", 851: "television", 864: "truck", 867: "truck", 874: "bus",
+    880: "unicycle", 881: "piano", 895: "airplane", 914: "boat", 934: "hot dog", 948: "apple", 950: "orange", 967: "espresso",
+    968: "cup", 982: "bridegroom", 985: "daisy", 987: "corn", 991: "mushroom", 992: "mushroom", 993: "mushroom", 994: "mushroom",
+    995: "mushroom", 996: "mushroom", 997: "mushroom", 998: "corn",
 }  # fmt: skip
 
 

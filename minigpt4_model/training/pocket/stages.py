@@ -70,7 +70,13 @@ def scene_conversations(cache: FeatureCache, scenes: Sequence[Scene], stage: int
     return draw
 
 
-_PHOTOGRAPH_QUESTIONS = ("What is this?", "What is in this picture?", "What does this photo show?", "Describe the picture.", "What do you see?")
+_PHOTOGRAPH_QUESTIONS = (
+    "What is this?",
+    "What is in this picture?",
+    "What does this photo show?",
+    "Describe the picture.",
+    "What do you see?",
+)
 _PHOTOGRAPH_ANSWERS = ("It is {a}.", "This is a photo of {a}.", "The photo shows {a}.", "I can see {a}.", "This looks like {a}.")
 
 
