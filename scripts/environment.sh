@@ -17,7 +17,7 @@ find_python() {
   done
   say "Python 3.11, 3.12, 3.13 or 3.14 is needed, and none was found."
   say "Install one (Debian, Ubuntu: apt-get install python3 python3-venv; macOS: brew install python@3.12)"
-  say "or name it: PYTHON=/path/to/python3.12 bash ${0##*/}"
+  say "or name it: PYTHON=/path/to/python3.12 bash $0"
   return 1
 }
 
