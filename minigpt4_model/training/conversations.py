@@ -60,6 +60,15 @@ def pad_right(rows: list[list[int]], fill: int) -> torch.Tensor:
     return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
 
 
+def render_batch(conversations: list[list[dict]], processor: MiniGPT4Processor, template_name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """`input_ids` and `labels` `(B, L)` of finished conversations, padded on the right.
+
+    Padding comes after everything that is attended to, so a causal LLM needs no mask for it.
+    """
+    rows = [render_example(messages, processor, template_name) for messages in conversations]
+    return pad_right([row.input_ids for row in rows], fill=0), pad_right([row.labels for row in rows], fill=IGNORED)
+
+
 class ConversationObjective:
     """Cross-entropy of the answers, plus `word_weight` times the representation stage's loss, so that what was learned there stays."""
 
@@ -88,16 +97,11 @@ class ConversationObjective:
 
     def loss(self, batch: tuple[torch.Tensor, list[Example]]) -> tuple[torch.Tensor, dict[str, float]]:
         features, examples = batch
-        rendered = [render_example(example.messages, self.processor, self.model.config.chat_template_name) for example in examples]
+        template_name = self.model.config.chat_template_name
+        input_ids, labels = render_batch([example.messages for example in examples], self.processor, template_name)
         with torch.autocast(features.device.type, torch.bfloat16):
             tokens = self.model.model.project_features(features)
-        # Padding comes after everything that is attended to, so a causal LLM needs no mask for it.
-        answer_loss = self.model(
-            input_ids=pad_right([row.input_ids for row in rendered], fill=0),
-            image_features=tokens,
-            labels=pad_right([row.labels for row in rendered], fill=IGNORED),
-            use_cache=False,
-        ).loss
+        answer_loss = self.model(input_ids=input_ids, image_features=tokens, labels=labels, use_cache=False).loss
         if self.word_loss is None or not self.word_weight:
             return answer_loss, {}
         targets = torch.tensor([self.places.target_ids(example.words) for example in examples])

@@ -86,15 +86,20 @@ def photograph_conversations(photographs: PhotographFeatures, finish: Callable[[
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
         features, words = source(chance, count)
-        examples = []
-        for said in words:
-            question, answer = chance.choice(_PHOTOGRAPH_QUESTIONS), chance.choice(_PHOTOGRAPH_ANSWERS)
-            content = [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": str(question)}]
-            reply = str(answer).format(a=mention(said.name, "plural" if said.name in _PLURAL_CLASSES else "count"))
-            examples.append(Example([{"role": "user", "content": content}, {"role": "assistant", "content": reply}], said))
-        return features, examples
+        return features, [_photograph_example(chance, said) for said in words]
 
     return draw
+
+
+def photograph_example(chance: np.random.Generator, index: int) -> Example:
+    """A question about an imagined photograph of the ImageNet class `index`, and its answer."""
+    return _photograph_example(chance, SceneWords(name=class_names()[index], count="", medium="photo"))
+
+
+def _photograph_example(chance: np.random.Generator, said: SceneWords) -> Example:
+    content = [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": str(chance.choice(_PHOTOGRAPH_QUESTIONS))}]
+    answer = str(chance.choice(_PHOTOGRAPH_ANSWERS)).format(a=mention(said.name, "plural" if said.name in _PLURAL_CLASSES else "count"))
+    return Example([{"role": "user", "content": content}, {"role": "assistant", "content": answer}], said)
 
 
 _PLURAL_CLASSES = frozenset({"jeans", "sunglasses", "binoculars", "parallel bars", "swimming trunks"})

@@ -1,0 +1,117 @@
+"""How the free image tokens make the LLM answer: learned on words, before there are pictures.
+
+The representation stage fills 14 of the 32 places with words. A 135 M LLM that reads a few words in front of a question
+rambles about riddles; what it should do is answer from them. That much is the same for every picture, so it can be learned
+without any: the places hold the true words' embeddings, and the free places are one constant `(free, D)` that prompt
+tuning (Lester et al. 2021) finds. The later stages start with image tokens that are drawn to this constant.
+
+    python -m minigpt4_model.training.pocket.steering --output runs/steering.safetensors
+"""
+
+import argparse
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
+from ..conversations import PLACEHOLDER, Example, render_batch
+from ..representation import PLACES, WordPlaces
+from ..schedule import LearningRate
+from .architecture import build_untrained
+from .captions import stage1_messages, stage2_messages
+from .dataset import PocketPictures, words_of
+from .stages import photograph_example
+
+START = " The words above say what the picture shows. Short, true answer in one plain sentence:"
+
+
+def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, count: int) -> torch.Tensor:
+    """`(count, D)`: the embeddings of a request in plain words, repeated or cut to fit."""
+    ids = processor.tokenizer(START, add_special_tokens=False).input_ids
+    return model.get_input_embeddings().weight.detach()[torch.tensor((ids * count)[:count])].float().clone()
+
+
+def draw_examples(pictures: PocketPictures, step: int, batch_size: int) -> list[Example]:
+    """Conversations about composed scenes, and one in six about an imagined photograph; nothing is rendered."""
+    chance = random.Random(f"steering {step}")
+    examples = []
+    for _ in range(batch_size):
+        if chance.random() < 1 / 6:
+            examples.append(photograph_example(np.random.default_rng(chance.getrandbits(63)), chance.randrange(1000)))
+            continue
+        scene = pictures.compose(chance.randrange(10**9))[1]
+        if chance.random() < 0.3:
+            messages = stage1_messages(scene, PLACEHOLDER, chance)
+        else:
+            messages = stage2_messages(scene, PLACEHOLDER, chance, pictures.bank.sprites)
+        examples.append(Example(messages, words_of(scene)))
+    return examples
+
+
+def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, save_steps: int = 25) -> None:
+    """Finds the constant; run again, it goes on from `output`'s last state."""
+    model, processor = build_untrained()
+    model.requires_grad_(False)
+    pictures, places = PocketPictures(1), WordPlaces(processor.tokenizer, processor.num_image_tokens)
+    free = initial_tokens(model, processor, processor.num_image_tokens - len(PLACES)).requires_grad_(True)
+    optimizer = torch.optim.AdamW([free], lr=learning_rate, weight_decay=0.0)
+    rate = LearningRate(learning_rate, learning_rate / 20, learning_rate / 20, min(20, max_steps), max_steps)
+    words = model.get_input_embeddings().weight
+    start, state_path = 0, output.with_suffix(".state.pt")
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        start = state["step"]
+        free.data.copy_(state["free"])
+        optimizer.load_state_dict(state["optimizer"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    losses: list[float] = []
+    with tqdm(range(start, max_steps), initial=start, total=max_steps, unit="step", desc="steering", mininterval=5) as bar:
+        for step in bar:
+            optimizer.param_groups[0]["lr"] = rate(step)
+            examples = draw_examples(pictures, step, batch_size)
+            ids = torch.tensor([places.target_ids(example.words)[: len(PLACES)] for example in examples])
+            tokens = torch.cat([words[ids].float(), free.expand(len(ids), -1, -1)], dim=1)
+            input_ids, labels = render_batch([example.messages for example in examples], processor, model.config.chat_template_name)
+            loss = model(input_ids=input_ids, image_features=tokens, labels=labels, use_cache=False).loss
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([free], 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+            bar.set_postfix(loss=float(np.mean(losses[-20:])), refresh=False)
+            if (step + 1) % save_steps == 0 or step + 1 == max_steps:
+                _save(output, state_path, {"step": step + 1, "free": free.detach(), "optimizer": optimizer.state_dict()})
+
+
+def _save(output: Path, state_path: Path, state: dict) -> None:
+    temporary = output.with_suffix(".tmp")
+    save_file({"free_tokens": state["free"]}, temporary)
+    os.replace(temporary, output)
+    torch.save(state, temporary)
+    os.replace(temporary, state_path)
+
+
+def load_free_tokens(path: Path) -> torch.Tensor:
+    """`(free, D)` as `train` wrote it."""
+    return load_file(path)["free_tokens"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m minigpt4_model.training.pocket.steering", description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, required=True, help="The .safetensors file to write; its state lies beside it.")
+    parser.add_argument("--max-steps", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=12)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1).")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    train(args.output, args.max_steps, args.batch_size, args.learning_rate)
+
+
+if __name__ == "__main__":
+    main()
