@@ -103,6 +103,24 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         tokens = image_features.reshape(-1, image_features.shape[-1]).to(embeds.dtype)
         return embeds.masked_scatter(is_image[..., None].expand_as(embeds), tokens)
 
+    def embed_inputs(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Whatever way the prompt is given, its embeddings `(B, L, D)`. Raises `ValueError` when it is given twice or not at all."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either input_ids or inputs_embeds, not both and not neither.")
+        if pixel_values is not None and image_features is not None:
+            raise ValueError("Give either pixel_values or image_features, not both.")
+        if inputs_embeds is not None:
+            return inputs_embeds
+        if pixel_values is not None:
+            image_features = self.get_image_features(pixel_values).pooler_output
+        return self.embed_prompt(input_ids, image_features)
+
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -116,16 +134,8 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         **kwargs,
     ) -> BaseModelOutputWithPast:
         """Hidden states `(B, L, D)`. Pictures come as `pixel_values` `(P, 3, S, S)` or as `image_features` `(P, T, D)`."""
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give either input_ids or inputs_embeds, not both and not neither.")
-        if inputs_embeds is None:
-            if pixel_values is not None and image_features is not None:
-                raise ValueError("Give either pixel_values or image_features, not both.")
-            if pixel_values is not None:
-                image_features = self.get_image_features(pixel_values).pooler_output
-            inputs_embeds = self.embed_prompt(input_ids, image_features)
         return self.language_model(
-            inputs_embeds=inputs_embeds,
+            inputs_embeds=self.embed_inputs(input_ids, pixel_values, image_features, inputs_embeds),
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
@@ -228,10 +238,7 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         The prompt is embedded once, pictures included, so beams and several pictures per row need no care, and the
         repetition penalty never sees the prompt. `attention_mask` `(B, L)` marks left padding with 0.
         """
-        if inputs_embeds is None:
-            if pixel_values is not None:
-                image_features = self.get_image_features(pixel_values).pooler_output
-            inputs_embeds = self.embed_prompt(input_ids, image_features)
+        inputs_embeds = self.model.embed_inputs(input_ids, pixel_values, image_features, inputs_embeds)
         if attention_mask is None:
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         return super().generate(inputs_embeds=inputs_embeds, attention_mask=attention_mask, **kwargs)
