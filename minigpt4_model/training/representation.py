@@ -70,9 +70,15 @@ class WordPlaces:
 class WordLoss(nn.Module):
     """Cross-entropy over cosines of `(B, T, D)` image tokens with the words' embeddings, plus a pull towards their length."""
 
-    def __init__(self, embedding: torch.Tensor, vocabulary: torch.Tensor, filler: int, scale: float = 16.0):
-        """`embedding` `(V, D)` of the LLM; `vocabulary` `(W,)` sorted ids that targets are taken from."""
+    def __init__(
+        self, embedding: torch.Tensor, vocabulary: torch.Tensor, filler: int, scale: float = 16.0, free_tokens: torch.Tensor | None = None
+    ):
+        """`embedding` `(V, D)` of the LLM; `vocabulary` `(W,)` sorted ids that targets are taken from.
+
+        `free_tokens` `(T - places, D)`, where given, is what the places without words are drawn to.
+        """
         super().__init__()
+        self.register_buffer("free_tokens", free_tokens)
         self.register_buffer("vocabulary", vocabulary)
         self.register_buffer("words", embedding[vocabulary].float())
         self.scale, self.filler = scale, filler
@@ -89,8 +95,12 @@ class WordLoss(nn.Module):
         words = self.words[wanted]
         distance = ((ours - words).square().sum(-1) / words.square().sum(-1).mean() * weight).sum() / weight.sum()
         right = (logits.argmax(-1) == wanted).float()
-        named = right[weight == 1].mean()
-        return cross_entropy + 0.1 * distance, {"word_accuracy": named.item()}
+        loss, metrics = cross_entropy + 0.1 * distance, {"word_accuracy": right[weight == 1].mean().item()}
+        if self.free_tokens is not None:
+            free = tokens[:, -len(self.free_tokens) :].float()
+            off = (free - self.free_tokens).square().sum(-1).mean() / self.free_tokens.square().sum(-1).mean()
+            loss, metrics["free_distance"] = loss + off, off.item()
+        return loss, metrics
 
 
 class RepresentationObjective:

@@ -152,6 +152,8 @@ def all_words(scenes: Sequence[Scene]) -> list[SceneWords]:
     return [words_of(scene) for scene in scenes] + [SceneWords(name=name, count="", medium="photo") for name in class_names()]
 
 
-def build_word_loss(model: MiniGPT4ForConditionalGeneration, places: WordPlaces, words: Sequence[SceneWords]) -> WordLoss:
+def build_word_loss(
+    model: MiniGPT4ForConditionalGeneration, places: WordPlaces, words: Sequence[SceneWords], free_tokens: torch.Tensor | None = None
+) -> WordLoss:
     embedding = model.get_input_embeddings().weight.detach().float()
-    return WordLoss(embedding, word_vocabulary(places, words), places.filler)
+    return WordLoss(embedding, word_vocabulary(places, words), places.filler, free_tokens=free_tokens)

@@ -37,7 +37,7 @@ def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4P
 
 
 def draw_examples(pictures: PocketPictures, step: int, batch_size: int) -> list[Example]:
-    """Conversations about composed scenes, and one in six about an imagined photograph; nothing is rendered."""
+    """One question each about composed scenes, and one in six about an imagined photograph; no picture is encoded."""
     chance = random.Random(f"steering {step}")
     examples = []
     for _ in range(batch_size):
@@ -48,7 +48,7 @@ def draw_examples(pictures: PocketPictures, step: int, batch_size: int) -> list[
         if chance.random() < 0.3:
             messages = stage1_messages(scene, PLACEHOLDER, chance)
         else:
-            messages = stage2_messages(scene, PLACEHOLDER, chance, pictures.bank.sprites)
+            messages = stage2_messages(scene, PLACEHOLDER, chance, pictures.bank.sprites, turns=1)
         examples.append(Example(messages, words_of(scene)))
     return examples
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m minigpt4_model.training.pocket.steering", description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="The .safetensors file to write; its state lies beside it.")
     parser.add_argument("--max-steps", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1).")
     args = parser.parse_args()

@@ -26,6 +26,7 @@ from .architecture import build_untrained
 from .collections import HELD_OUT_STYLE, CorpusError
 from .dataset import PocketPictures, photograph_features
 from .names import HELD_OUT_FILE
+from .steering import load_free_tokens
 
 STAGES = ("representation", "stage1", "stage2")
 
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--output-dir", type=Path, required=True, help="Checkpoints (last/ and best/), state and log.jsonl go here.")
     parser.add_argument("--init", metavar="DIR", help="The checkpoint to start from; the representation stage needs none.")
+    parser.add_argument("--free-tokens", type=Path, metavar="FILE", help="What `steering` wrote; the representation stage aims at it.")
     parser.add_argument("--pictures", type=int, default=10000, help="How many training pictures to compose (default: 10000).")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2).")
     for option in dataclasses.fields(Recipe):
@@ -94,7 +96,8 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     photographs = photograph_features(model, processor.image_processor, imagenet_classifier())
     finish = model.model.vision_model.finish_features
     places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
-    word_loss = stages.build_word_loss(model, places, stages.all_words(scenes))
+    free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
+    word_loss = stages.build_word_loss(model, places, stages.all_words(scenes), free_tokens)
     shares = (1 - recipe.photographs, recipe.photographs)
     if args.stage == "representation":
         reader = WordReader(processor.tokenizer, word_loss)
