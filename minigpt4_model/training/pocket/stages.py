@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
-from ..conversations import PLACEHOLDER, ConversationSource, Example
+from ..conversations import PLACEHOLDER, ConversationSource, Example, render_prompt
 from ..features import FeatureCache
 from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReader
 from .captions import stage1_messages, stage2_messages
@@ -115,31 +115,36 @@ class NamingTest:
         """Share of pictures whose name places spell the thing, or a synonym."""
         with torch.inference_mode():
             said = [row["name"] for row in reader.read(self._tokens(model))]
-        return self._share(said)
+        return self.share(said)
 
     def ask(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, question: str = "What is this?") -> float:
         """Share of pictures that the model names when asked, greedily."""
-        return self._share(self.answers(model, processor, question))
+        return self.share(self.answers(model, processor, question))
 
     def answers(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, question: str) -> list[str]:
-        from ...chat.messages import question as user_message
-        from ..conversations import render_prompt
+        """What the model says to `question`, for each picture."""
+        with torch.inference_mode():
+            return generate_answers(model, processor, self._tokens(model), question)
 
-        prompt = render_prompt([user_message(question, [PLACEHOLDER])], processor, model.config.chat_template_name)
-        said = []
-        for start in range(0, len(self.things), 32):
-            with torch.inference_mode():
-                tokens = self._tokens(model, start, start + 32)
-                ids = torch.tensor([prompt.input_ids] * len(tokens))
-                out = model.generate(input_ids=ids, image_features=tokens, max_new_tokens=16, do_sample=False)
-            said += processor.tokenizer.batch_decode(out, skip_special_tokens=True)
-        return said
-
-    def _tokens(self, model, start: int = 0, stop: int | None = None) -> torch.Tensor:
-        return model.model.project_features(self.cache[range(len(self.things))[start:stop]])
-
-    def _share(self, said: list[str]) -> float:
+    def share(self, said: Sequence[str]) -> float:
+        """Share of the pictures whose thing is named in what was said of them."""
         return sum(names_it(text, thing.sprite) for text, thing in zip(said, self.things, strict=True)) / len(self.things)
+
+    def _tokens(self, model: MiniGPT4ForConditionalGeneration) -> torch.Tensor:
+        return model.model.project_features(self.cache[range(len(self.things))])
+
+
+def generate_answers(
+    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, tokens: torch.Tensor, question: str, max_new_tokens: int = 16
+) -> list[str]:
+    """Greedy answers to one question about each picture, given by its image tokens `(B, T, D)`."""
+    message = {"role": "user", "content": [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": question}]}
+    prompt = torch.tensor([render_prompt([message], processor, model.config.chat_template_name).input_ids])
+    said = []
+    for some in tokens.split(32):
+        ids = model.generate(input_ids=prompt.expand(len(some), -1), image_features=some, max_new_tokens=max_new_tokens, do_sample=False)
+        said += processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return said
 
 
 def word_vocabulary(places: WordPlaces, words: Sequence[SceneWords]) -> torch.Tensor:
