@@ -86,6 +86,12 @@ def test_a_flipped_byte_is_found_though_size_and_time_agree(installation, capsys
     assert checks[part.name]["fix"] == "python -m minigpt4_model.weights.pocket"
 
 
+def test_a_projection_without_a_record_is_a_fault(installation, capsys):
+    write_config(installation[1])
+    code, _, checks = examine(capsys)
+    assert (code, checks["pairing"]["state"], checks["pairing"]["fix"]) == (1, "fault", "git checkout -- checkpoints/pocket")
+
+
 def test_an_empty_cache_is_a_fault_with_the_command_that_fills_it(installation, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MINIGPT4_HOME", str(tmp_path / "elsewhere"))
     code, report, checks = examine(capsys)

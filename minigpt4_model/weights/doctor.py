@@ -187,7 +187,8 @@ def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool) -> Ch
     if config.get("frozen_parts") is None:
         return Check("pairing", "ok", "One directory holds all parts of the model.")
     if not config.get("trained_with"):
-        return Check("pairing", "warning", f"{checkpoint / 'config.json'} does not record what the projection was trained with.")
+        detail = f"{checkpoint / 'config.json'} does not record what the projection was trained with."
+        return Check("pairing", "fault", detail, "git checkout -- checkpoints/pocket")
     if not frozen_are_whole:
         return Check("pairing", "warning", "Not checked: the frozen parts are not whole.")
     row = PRESETS["pocket"]

@@ -6,6 +6,7 @@ it was trained against. The pocket preset is such a checkpoint, `checkpoints/poc
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,13 +73,14 @@ def load_model(
     quantization = _quantization(load_in_8bit, load_in_4bit, chosen_dtype)
     directory = find_checkpoint(source)
     config = _read_config(directory)
-    options = {"dtype": chosen_dtype, "quantization_config": quantization}
+    options: dict = {"dtype": chosen_dtype}
+    if quantization is not None:  # quantised weights are made on their device and can't move
+        options |= {"quantization_config": quantization, "device_map": {"": chosen_device}}
     if config.frozen_parts is None:
-        model = _load_whole(directory, options)
-        processor = MiniGPT4Processor.from_pretrained(directory)
+        model, processor = _load_whole(directory, options)
     else:
-        state, tokenizer_dir = assemble_state(config, read_checkpoint(directory))
-        model = build_from_state(config, state, **options)
+        state, tokenizer_dir = assemble_state(config, read_checkpoint(directory), str(directory))
+        model = build_from_state(config, state, str(directory), **options)
         processor = MiniGPT4Processor.from_config(config, load_tokenizer(tokenizer_dir))
     if quantization is None:
         model = model.to(chosen_device)
@@ -102,12 +104,18 @@ def find_checkpoint(source: str | Path) -> Path:
 
 
 def _read_config(directory: Path) -> MiniGPT4Config:
-    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    if content.get("model_type") != MiniGPT4Config.model_type:
-        raise WeightsError(
-            f"{directory / 'config.json'} describes a {content.get('model_type')!r} model, not a {MiniGPT4Config.model_type!r} one."
-        )
-    return MiniGPT4Config.from_pretrained(directory)
+    path = directory / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged ({error}). Restore it from where the checkpoint came from.") from error
+    kind = content.get("model_type") if isinstance(content, dict) else None
+    if kind != MiniGPT4Config.model_type:
+        raise WeightsError(f"{path} describes a {kind!r} model, not a {MiniGPT4Config.model_type!r} one.")
+    try:
+        return MiniGPT4Config.from_pretrained(directory)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
@@ -118,43 +126,65 @@ def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
         return None
     from transformers import BitsAndBytesConfig
 
+    # It computes in fp16 and says so at every matrix of every token.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_8bit=load_in_8bit,
         load_in_4bit=load_in_4bit,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["vision_model", "qformer", "language_projection", "lm_head"],
+        llm_int8_skip_modules=["model.vision_model", "model.qformer", "model.language_projection", "lm_head"],
     )
 
 
-def _load_whole(directory: Path, options: dict) -> MiniGPT4ForConditionalGeneration:
-    with _no_progress_bar():
-        model, report = MiniGPT4ForConditionalGeneration.from_pretrained(directory, output_loading_info=True, **options)
-    _refuse_incomplete(report, directory)
+def _load_whole(directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
+    from safetensors import SafetensorError
+
+    try:
+        model = _from_pretrained(str(directory), directory, **options)
+        return model, MiniGPT4Processor.from_pretrained(directory)
+    except SafetensorError as error:
+        raise WeightsError(f"{directory}: a weights file is damaged ({error}). Restore it from where the model came from.") from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{directory} is not whole: {error}") from error
+
+
+def _from_pretrained(where: str, directory: Path | None, **options) -> MiniGPT4ForConditionalGeneration:
+    """transformers' `from_pretrained`, but what does not fit is refused: it only warns, and then answers are garbage."""
+    with _quiet_transformers():
+        model, report = MiniGPT4ForConditionalGeneration.from_pretrained(
+            directory, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    _refuse_incomplete(report, where)
     return model
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Without transformers' bar over tensors, which takes a second here and says nothing to a person."""
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' bar over tensors, which takes a second here, and its table of faults, of which we make an error."""
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
 
 
-def _refuse_incomplete(report: dict, where: Path | str) -> None:
-    """transformers only warns about keys that are missing or left over, and then answers are garbage: refuse instead."""
-    faults = {kind: sorted(map(str, report[kind])) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report.get(kind)}
+def _refuse_incomplete(report: dict, where: str) -> None:
+    keys = {
+        "missing": report["missing_keys"],
+        "unknown": report["unexpected_keys"],
+        "of another shape": [f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in report["mismatched_keys"]],
+    }
+    faults = "; ".join(f"{fault}: {', '.join(sorted(found)[:8])}" for fault, found in keys.items() if found)
     if faults:
-        words = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(keys[:8])}" for kind, keys in faults.items())
-        raise WeightsError(f"{where} does not fit its config.json ({words}).")
+        raise WeightsError(f"{where} does not fit its config.json (tensors {faults}). Restore both files from the same source.")
 
 
 def read_checkpoint(directory: Path) -> State:
@@ -210,25 +240,18 @@ def pairing_of(state: State, preset: str) -> dict:
     )
 
 
-def assemble_state(config: MiniGPT4Config, trained: State) -> tuple[State, Path]:
-    """Trained and frozen tensors together, after the pairing check, and the tokenizer's directory."""
+def assemble_state(config: MiniGPT4Config, trained: State, where: str = "The checkpoint") -> tuple[State, Path]:
+    """Trained and frozen tensors together, after the pairing check, and the tokenizer's directory. `where` is for messages."""
     frozen, tokenizer_dir = frozen_state(config.frozen_parts)
-    if config.trained_with:
-        check_pairing(config.trained_with, pairing_of(frozen, config.frozen_parts))
+    check_pairing(config.trained_with or {}, pairing_of(frozen, config.frozen_parts), where)
     return {**frozen, **trained}, tokenizer_dir
 
 
-def build_from_state(config: MiniGPT4Config, state: State, **options) -> MiniGPT4ForConditionalGeneration:
+def build_from_state(config: MiniGPT4Config, state: State, where: str = "The checkpoint", **options) -> MiniGPT4ForConditionalGeneration:
     """A model made of tensors by name; nothing is initialised twice. Raises `WeightsError` when names do not fit exactly."""
     if config.tie_word_embeddings:
         state = {**state, "lm_head.weight": state["model.language_model.embed_tokens.weight"]}
-    options = {key: value for key, value in options.items() if value is not None}
-    with _no_progress_bar():
-        model, report = MiniGPT4ForConditionalGeneration.from_pretrained(
-            None, config=config, state_dict=state, output_loading_info=True, **options
-        )
-    _refuse_incomplete(report, "The checkpoint")
-    return model
+    return _from_pretrained(where, None, config=config, state_dict=state, **options)
 
 
 def load_tokenizer(directory: Path):
