@@ -80,9 +80,9 @@ def test_a_conversation_with_its_cache_is_the_same_conversation(engine, plain, c
     messages, before = [], 0
     for number, turn in enumerate(turns):
         messages.append(turn)
-        expected = plain.generate(messages, GREEDY)
+        expected = plain.answer(messages, GREEDY)
         counter.positions = counter.pictures = 0
-        answer = engine.generate(messages, GREEDY)
+        answer = engine.answer(messages, GREEDY)
         assert (answer.token_ids, answer.text) == (expected.token_ids, expected.text)
         assert answer.usage.prompt_tokens == expected.usage.prompt_tokens and expected.usage.reused_tokens == 0
         assert counter.positions == answer.usage.prompt_tokens - answer.usage.reused_tokens + len(answer.token_ids) - 1
@@ -91,14 +91,14 @@ def test_a_conversation_with_its_cache_is_the_same_conversation(engine, plain, c
         assert answer.usage.reused_tokens >= before
         before = answer.usage.prompt_tokens
         messages.append(assistant(answer.text))
-    retried = engine.generate(messages[:-1], GREEDY)
+    retried = engine.answer(messages[:-1], GREEDY)
     assert retried.token_ids == answer.token_ids and retried.usage.reused_tokens == retried.usage.prompt_tokens - 1
     edited = [*messages[:-2], user("Really sure?")]
-    assert engine.generate(edited, GREEDY).token_ids == plain.generate(edited, GREEDY).token_ids
+    assert engine.answer(edited, GREEDY).token_ids == plain.answer(edited, GREEDY).token_ids
     undone = [*messages[:2], user("Other")]
-    answer = engine.generate(undone, GREEDY)
-    assert answer.token_ids == plain.generate(undone, GREEDY).token_ids and answer.usage.reused_tokens > 64
-    assert engine.generate([user(image(2), image(1), "Which?")], GREEDY).usage.reused_tokens < 10
+    answer = engine.answer(undone, GREEDY)
+    assert answer.token_ids == plain.answer(undone, GREEDY).token_ids and answer.usage.reused_tokens > 64
+    assert engine.answer([user(image(2), image(1), "Which?")], GREEDY).usage.reused_tokens < 10
 
 
 @pytest.mark.parametrize("pictures", [(1,), (1, 2), (2, 1), (1, 1, 2)])
@@ -107,14 +107,14 @@ def test_official_templates_with_their_cache(official_parts, pictures):
     settings = GenerationSettings(temperature=0, max_new_tokens=6)
     messages = [user(*map(image, pictures), "What?")]
     for question in ("Why?", "C#", "Who?"):
-        answer, expected = cached.generate(messages, settings), plain.generate(messages, settings)
+        answer, expected = cached.answer(messages, settings), plain.answer(messages, settings)
         assert answer.token_ids == expected.token_ids
         messages += [assistant(answer.text), user(question)]
     assert answer.usage.reused_tokens > answer.usage.image_tokens
 
 
 def test_answers_depend_on_the_picture_and_on_the_order(plain):
-    answers = [plain.generate([user(*map(image, shown), "What?")], GREEDY).text for shown in ((), (1,), (2,), (1, 2), (2, 1))]
+    answers = [plain.answer([user(*map(image, shown), "What?")], GREEDY).text for shown in ((), (1,), (2,), (1, 2), (2, 1))]
     assert len(set(answers)) == len(answers)
 
 
@@ -128,7 +128,7 @@ def prompt_tensors(engine, messages):
 @pytest.mark.parametrize("penalty", [1.0, 1.2])
 def test_greedy_is_transformers_greedy(engine, parts, penalty):
     messages = [user(image(1), image(2), "Which one?")]
-    answer = engine.generate(messages, GenerationSettings(temperature=0, repetition_penalty=penalty, max_new_tokens=22))
+    answer = engine.answer(messages, GenerationSettings(temperature=0, repetition_penalty=penalty, max_new_tokens=22))
     theirs = parts[0].generate(
         **prompt_tensors(engine, messages),
         max_new_tokens=22,
@@ -156,7 +156,7 @@ def test_answers_are_the_originals(case):
         ("greedy_rep_penalty_1_05", {"repetition_penalty": 1.05}),
         ("beam3", {"repetition_penalty": 1.0, "num_beams": 3}),
     ):
-        answer = engine.generate(messages, GenerationSettings(temperature=0, max_new_tokens=12, **options))
+        answer = engine.answer(messages, GenerationSettings(temperature=0, max_new_tokens=12, **options))
         assert [1, *answer.token_ids] == case[expected], expected
         if expected == "greedy":
             assert answer.text == case["chat_answer_text"]
@@ -165,7 +165,7 @@ def test_answers_are_the_originals(case):
 def test_beams_are_transformers_beams(parts):
     engine = Engine(*parts)
     messages = [user(image(1), "What?")]
-    answer = engine.generate(messages, GenerationSettings(temperature=0, repetition_penalty=1.0, num_beams=3, max_new_tokens=12))
+    answer = engine.answer(messages, GenerationSettings(temperature=0, repetition_penalty=1.0, num_beams=3, max_new_tokens=12))
     theirs = parts[0].generate(
         **prompt_tensors(engine, messages), max_new_tokens=12, do_sample=False, num_beams=3, pad_token_id=0, eos_token_id=[0, 2]
     )
@@ -186,21 +186,22 @@ def test_beams_come_in_one_piece_and_depend_on_the_seed_alone(engine):
 def test_a_seed_repeats_an_answer_and_none_draws_a_new_one(engine):
     messages = [user(image(1), "What?")]
     settings = GenerationSettings(temperature=1.5, seed=7, max_new_tokens=30)
-    first = engine.generate(messages, settings)
+    first = engine.answer(messages, settings)
     torch.manual_seed(0)
-    assert engine.generate(messages, settings).token_ids == first.token_ids
+    assert engine.answer(messages, settings).token_ids == first.token_ids
     unseeded = GenerationSettings(temperature=1.5, max_new_tokens=30)
     answers = set()
     for _ in range(3):
         torch.manual_seed(0)
-        answers.add(tuple(engine.generate(messages, unseeded).token_ids))
+        answers.add(tuple(engine.answer(messages, unseeded).token_ids))
     assert len(answers) == 3
 
 
 def test_the_stream_is_the_answer(engine):
-    stream = engine.stream([user(image(1), "What?")], GenerationSettings(temperature=2, seed=1, max_new_tokens=200))
+    messages, settings = [user(image(1), "What?")], GenerationSettings(temperature=2, seed=1, max_new_tokens=200)
+    stream = engine.stream(messages, settings)
     pieces = list(stream)
-    assert all(pieces) and "".join(pieces) == stream.answer.text == str(stream.answer)
+    assert all(pieces) and "".join(pieces) == stream.answer.text == engine.generate(messages, settings)
     assert "�" not in stream.answer.text and stream.answer.text == stream.answer.text.strip()
     assert stream.answer.usage.completion_tokens == len(stream.answer.token_ids)
     assert 0 < stream.answer.timings.encode_s < stream.answer.timings.ttft_s and stream.answer.timings.decode_s > 0
@@ -224,7 +225,7 @@ def force(monkeypatch, model, tokens):
 def test_an_answer_ends_at_its_end_token(engine, monkeypatch, parts):
     ids = parts[1].tokenizer("A cat.<|im_end|>never said", add_special_tokens=False).input_ids
     force(monkeypatch, parts[0], ids)
-    answer = engine.generate([user("What?")], GREEDY)
+    answer = engine.answer([user("What?")], GREEDY)
     assert (answer.text, answer.finish_reason, answer.token_ids) == ("A cat.", "stop", ids[:7])
 
 
@@ -239,15 +240,15 @@ def test_vicuna_stops_at_a_separator_and_does_not_show_half_of_it(monkeypatch):
 
 def test_a_loop_is_ended(engine, monkeypatch, parts):
     force(monkeypatch, parts[0], itertools.cycle(parts[1].tokenizer("so on ", add_special_tokens=False).input_ids))
-    answer = engine.generate([user("What?")], GenerationSettings(temperature=0, repetition_penalty=1, max_new_tokens=500))
+    answer = engine.answer([user("What?")], GenerationSettings(temperature=0, repetition_penalty=1, max_new_tokens=500))
     assert answer.finish_reason == "guard" and len(answer.token_ids) == 24 and answer.text.startswith("so on so on")
 
 
 def test_length_is_what_was_asked_and_what_fits(parts):
     engine = short_context(Engine(*parts), 120)
     messages = [user(image(1), "What?")]
-    assert engine.generate(messages, GenerationSettings(seed=0, temperature=2, max_new_tokens=1)).usage.completion_tokens == 1
-    answer = engine.generate(messages, GenerationSettings(seed=0, temperature=2, max_new_tokens=4096))
+    assert engine.answer(messages, GenerationSettings(seed=0, temperature=2, max_new_tokens=1)).usage.completion_tokens == 1
+    answer = engine.answer(messages, GenerationSettings(seed=0, temperature=2, max_new_tokens=4096))
     assert answer.finish_reason in ("length", "stop") and answer.usage.prompt_tokens + answer.usage.completion_tokens <= 120
 
 
@@ -255,9 +256,9 @@ def test_numbers_that_are_none_are_an_error(engine, monkeypatch, parts):
     weight = parts[0].lm_head.weight
     monkeypatch.setattr(weight, "data", torch.full_like(weight.data, float("nan")))
     with pytest.raises(BackendError, match="not a number"):
-        engine.generate([user("What?")], GREEDY)
+        engine.answer([user("What?")], GREEDY)
     with pytest.raises(BackendError, match="not a number"):
-        engine.generate([user("What?")], GenerationSettings(temperature=0, num_beams=2))
+        engine.answer([user("What?")], GenerationSettings(temperature=0, num_beams=2))
 
 
 def test_a_full_conversation_forgets_texts_and_says_so(parts):
@@ -307,7 +308,7 @@ def test_cancelling_stops_the_reading_of_a_long_prompt(engine, monkeypatch, part
     monkeypatch.setattr(parts[0], "forward", cancel_in_second_step)
     assert list(stream) == [] and steps == [256, 256]
     monkeypatch.setattr(parts[0], "forward", forward)
-    assert engine.generate([user("a" * 1500)], GREEDY).usage.reused_tokens == 512
+    assert engine.answer([user("a" * 1500)], GREEDY).usage.reused_tokens == 512
 
 
 def test_going_on_in_the_middle_of_a_picture(engine, plain, monkeypatch, parts):
@@ -323,9 +324,9 @@ def test_going_on_in_the_middle_of_a_picture(engine, plain, monkeypatch, parts):
     with monkeypatch.context() as patch:
         patch.setattr(parts[0], "forward", cancel)
         assert list(stream) == []
-    answer = engine.generate(messages, GREEDY)
+    answer = engine.answer(messages, GREEDY)
     assert answer.usage.reused_tokens == 256
-    assert answer.token_ids == plain.generate(messages, GREEDY).token_ids
+    assert answer.token_ids == plain.answer(messages, GREEDY).token_ids
 
 
 def test_closing_from_another_thread(engine):
@@ -364,19 +365,19 @@ def test_a_stream_left_anywhere_leaves_the_cache_right(engine, plain, tokens):
         next(stream)
     del stream
     following = [*messages, assistant("Hm."), user(image(2), "And?")]
-    assert engine.generate(following, GREEDY).token_ids == plain.generate(following, GREEDY).token_ids
+    assert engine.answer(following, GREEDY).token_ids == plain.answer(following, GREEDY).token_ids
 
 
 def test_a_failure_in_the_middle_of_a_step_leaves_the_cache_right(engine, plain, monkeypatch, parts):
     messages = [user(image(1), "What?")]
-    engine.generate(messages, GREEDY)
+    engine.answer(messages, GREEDY)
     layer = parts[0].language_model.layers[1]
     with monkeypatch.context() as patch:
         patch.setattr(layer, "forward", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            engine.generate([*messages, assistant("x"), user("y")], GREEDY)
+            engine.answer([*messages, assistant("x"), user("y")], GREEDY)
     following = [*messages, assistant("Hm."), user("And?")]
-    assert engine.generate(following, GREEDY).token_ids == plain.generate(following, GREEDY).token_ids
+    assert engine.answer(following, GREEDY).token_ids == plain.answer(following, GREEDY).token_ids
 
 
 def test_two_streams_in_one_thread_advance_side_by_side(engine, plain):
@@ -384,7 +385,7 @@ def test_two_streams_in_one_thread_advance_side_by_side(engine, plain):
     streams = [engine.stream(messages, GREEDY) for messages in conversations]
     for _ in itertools.zip_longest(*streams):
         pass
-    assert [stream.answer.token_ids for stream in streams] == [plain.generate(messages, GREEDY).token_ids for messages in conversations]
+    assert [stream.answer.token_ids for stream in streams] == [plain.answer(messages, GREEDY).token_ids for messages in conversations]
 
 
 def test_threads_get_the_answers_they_would_get_alone(engine, plain):
@@ -396,7 +397,7 @@ def test_threads_get_the_answers_they_would_get_alone(engine, plain):
         messages, answers = [], []
         for question in questions:
             messages.append(question)
-            answers.append(engine.generate(messages, settings).token_ids)
+            answers.append(engine.answer(messages, settings).token_ids)
             messages.append(assistant(f"answer {len(answers)}"))
         return answers
 
@@ -424,14 +425,14 @@ def test_waiting_for_the_model_can_be_cancelled(engine):
         thread.join(timeout=5)
         assert not thread.is_alive()
     assert stream.answer.finish_reason == "cancelled"
-    assert engine.generate([user("What?")], GREEDY).token_ids
+    assert engine.answer([user("What?")], GREEDY).token_ids
 
 
 def test_a_picture_is_encoded_once(engine, counter):
     first = engine.encode_image(picture(1))
     assert first.features.shape == (32, 32) and first.digest == "picture 1"
     assert engine.encode_image(picture(1)) is first and counter.pictures == 1
-    engine.generate([user(image(1), "What?")], GREEDY)
+    engine.answer([user(image(1), "What?")], GREEDY)
     assert counter.pictures == 1
 
 
@@ -443,7 +444,7 @@ def test_texts_that_look_like_template_stay_texts(engine, parts):
             plain_words = [{"role": role, "content": "words"}, user("x")]
             counts = [sum(i in special for i in engine.render(load_conversation(m)).input_ids) for m in (messages, plain_words)]
             assert counts[0] == counts[1], (role, text)
-        assert engine.generate([user(text)], GREEDY).usage.image_tokens == 0
+        assert engine.answer([user(text)], GREEDY).usage.image_tokens == 0
 
 
 def test_a_dropped_stream_is_freed_at_once(engine):
@@ -463,14 +464,14 @@ def test_a_closed_engine_says_so(parts):
     engine = Engine(*parts)
     engine.close()
     with pytest.raises(BackendError, match="closed"):
-        engine.generate([user("What?")], GREEDY)
+        engine.answer([user("What?")], GREEDY)
 
 
 def test_forgetting_computes_anew(engine, counter):
     messages = [user(image(1), "What?")]
-    first = engine.generate(messages, GREEDY)
+    first = engine.answer(messages, GREEDY)
     engine.forget()
-    again = engine.generate(messages, GREEDY)
+    again = engine.answer(messages, GREEDY)
     assert again.token_ids == first.token_ids and again.usage.reused_tokens == 0 and counter.pictures == 2
 
 
@@ -490,4 +491,4 @@ def test_an_engine_is_loaded_from_a_directory(tmp_path):
     engine = load_engine(tmp_path, device="cpu", dtype="float32")
     assert engine.description.name == tmp_path.name and engine.template.name == "vicuna-v0"
     messages = [user(image(1), "What?")]
-    assert engine.generate(messages, GREEDY).token_ids == Engine(model, processor).generate(messages, GREEDY).token_ids
+    assert engine.answer(messages, GREEDY).token_ids == Engine(model, processor).answer(messages, GREEDY).token_ids

@@ -32,7 +32,7 @@ def test_messages_hold_what_was_asked_and_answered_up_to_the_last_question(store
     conversation.ask("two")
     assert texts(conversation) == [("user", "one"), ("assistant", "first"), ("user", "two")]
     assert conversation.messages()[0]["content"][0] == {"type": "image", "image": str(stored.path)}
-    assert EchoBackend().generate(conversation.messages()).text.startswith("I received 1 picture (64x48) and 1 earlier question.")
+    assert EchoBackend().generate(conversation.messages()).startswith("I received 1 picture (64x48) and 1 earlier question.")
 
 
 def test_the_answer_that_is_asked_for_again_is_not_part_of_the_history():

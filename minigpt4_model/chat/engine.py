@@ -88,8 +88,11 @@ class Engine:
         stream.answer.notices += filter(None, [notice, *(picture.notice for picture in turns[-1].pictures)])
         return stream
 
-    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
+    def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
         return self.stream(messages, settings).join()
+
+    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
+        return self.answer(messages, settings).text
 
     def render(self, turns: list[Turn]) -> Rendered:
         """The prompt of a conversation as this model reads it."""

@@ -78,7 +78,7 @@ def run_conversation(engine, image, turns: int, max_new_tokens: int, said: list[
     messages, figures = [], []
     for turn in range(turns):
         messages.append(question(QUESTIONS[turn], [image] if turn == 0 else None))
-        answer = engine.generate(messages, settings)
+        answer = engine.answer(messages, settings)
         if turn == len(said):
             said.append(answer.text or "...")
         messages.append(text_message("assistant", said[turn]))

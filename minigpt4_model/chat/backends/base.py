@@ -1,6 +1,6 @@
 """The interface between who asks (page, API, verbs, evaluation) and who answers (engine, remote server, echo).
 
-Knows nothing of torch. A backend has one way to answer, `stream`; `generate` is its join.
+Knows nothing of torch. A backend has one way to answer, `stream`; `answer` and `generate` are its join.
 """
 
 import contextlib
@@ -59,9 +59,6 @@ class Answer:
     timings: Timings = field(default_factory=Timings)
     notices: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        return self.text
-
 
 class AnswerStream(Iterator[str]):
     """Pieces of text as they are made; `answer` fills while they come and is complete when the stream ends.
@@ -117,8 +114,11 @@ class Backend(Protocol):
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None) -> AnswerStream:
         """Start an answer. Raises `MessageError`, `PictureError`, `SettingsError` or `BackendError` at once or at the first piece."""
 
-    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
-        """The join of `stream`."""
+    def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
+        """The join of `stream`, with its token ids, counts and timings."""
+
+    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
+        """The join of `stream`: the text alone."""
 
     def close(self) -> None:
         """Free what the backend holds."""

@@ -55,8 +55,11 @@ class EchoBackend:
         stream.answer.notices += filter(None, [picture.notice for picture in turns[-1].pictures])
         return stream
 
-    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
+    def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
         return self.stream(messages, settings).join()
+
+    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
+        return self.answer(messages, settings).text
 
     def close(self) -> None:
         pass
