@@ -36,8 +36,14 @@ def save_projection(model: MiniGPT4ForConditionalGeneration, directory: Path, dt
     save_file(trained_state(model, dtype), weights, metadata={"format": "pt"})
     os.replace(weights, directory / "model.safetensors")
     config = directory / "config.json.tmp"
-    config.write_text(json.dumps(model.config.to_diff_dict(), indent=2, default=str) + "\n", encoding="utf-8")
+    config.write_text(json.dumps(_portable(model.config.to_diff_dict()), indent=2, default=str) + "\n", encoding="utf-8")
     os.replace(config, directory / "config.json")
+
+
+def _portable(config: dict) -> dict:
+    """Without the places on this machine from which the parts were read."""
+    parts = {key: _portable(value) if isinstance(value, dict) else value for key, value in config.items()}
+    return {key: value for key, value in parts.items() if key != "_name_or_path"}
 
 
 def save_state(directory: Path, state: dict) -> None:

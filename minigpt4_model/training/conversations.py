@@ -90,9 +90,10 @@ class ConversationObjective:
     def batch(self, step: int) -> tuple[torch.Tensor, list[Example]]:
         features, examples = [], []
         for number, (share, source) in enumerate(self.sources):
-            drawn, said = source(np.random.default_rng([100 + number, step]), round(share * self.batch_size))
-            features.append(drawn)
-            examples += said
+            if count := round(share * self.batch_size):
+                drawn, said = source(np.random.default_rng([100 + number, step]), count)
+                features.append(drawn)
+                examples += said
         return torch.cat(features), examples
 
     def loss(self, batch: tuple[torch.Tensor, list[Example]]) -> tuple[torch.Tensor, dict[str, float]]:

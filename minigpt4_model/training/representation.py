@@ -116,9 +116,10 @@ class RepresentationObjective:
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         features, words = [], []
         for number, (share, source) in enumerate(self.sources):
-            drawn, said = source(np.random.default_rng([number, step]), round(share * self.batch_size))
-            features.append(drawn)
-            words += said
+            if count := round(share * self.batch_size):
+                drawn, said = source(np.random.default_rng([number, step]), count)
+                features.append(drawn)
+                words += said
         return torch.cat(features), torch.tensor([self.places.target_ids(said) for said in words])
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:

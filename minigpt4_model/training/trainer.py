@@ -124,7 +124,8 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.arguments.max_grad_norm)
         if not torch.isfinite(norm):
             raise FloatingPointError(
-                f"The gradient at step {self.step} is not finite. Lower --learning-rate and run again: the last checkpoint is whole."
+                f"The gradient at step {self.step} is not finite. The checkpoint in {self.arguments.output_dir / 'last'} is whole: "
+                "go on from it in another --output-dir with a lower --learning-rate."
             )
         self.optimizer.step()
         self.step += 1
@@ -163,7 +164,10 @@ class Trainer:
                 f"{self.arguments.output_dir} holds a run with other values of {flags}. Give the same to go on with it, "
                 "or another --output-dir to start anew."
             )
-        self.model.load_state_dict(state["model"], strict=False)
+        ours, theirs = ({key: tensor.shape for key, tensor in tensors.items()} for tensors in (trained_state(self.model), state["model"]))
+        if ours != theirs:
+            raise ValueError(f"{self.arguments.output_dir} holds a run of a model of other sizes. Give another --output-dir to start anew.")
+        self.model.load_state_dict(state["model"], strict=False)  # the frozen parts are not in it
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best_score = state["step"], state["best_score"]
         logger.info("Resuming at step %d.", self.step)
