@@ -18,9 +18,16 @@ from .scenes import Scene, SceneObject
 from .wording import mention
 
 
-def jitter(features: torch.Tensor, chance: np.random.Generator, noise: float = 0.15, dropped: float = 0.1) -> torch.Tensor:
-    """Features of a picture that is a little different: some noise, and some patches hidden. Each picture is met many times."""
+def jitter(
+    features: torch.Tensor, chance: np.random.Generator, noise: float = 0.3, dropped: float = 0.25, mixed: float = 0.3
+) -> torch.Tensor:
+    """Features `(B, N, Dv)` of pictures that are a little different, since each picture is met many times.
+
+    Up to a share `mixed` of another picture shines through, `noise` is added, and a share `dropped` of the patches is hidden.
+    """
     generator = torch.Generator().manual_seed(int(chance.integers(2**63)))
+    share = mixed * torch.rand(len(features), 1, 1, generator=generator)
+    features = features + share * (features.roll(1, 0) - features)
     features = features + noise * torch.randn(features.shape, generator=generator)
     hidden = torch.rand(features.shape[:2], generator=generator) < dropped
     return features.masked_fill(hidden[..., None], 0.0)
