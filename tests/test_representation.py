@@ -1,0 +1,132 @@
+"""Image tokens that lie on words: their places, the loss that puts them there, and reading them back."""
+
+import numpy as np
+import pytest
+import torch
+
+from minigpt4_model.training.representation import (
+    FILLER,
+    FREE,
+    NAME_TOKENS,
+    PLACES,
+    RepresentationObjective,
+    SceneWords,
+    WordLoss,
+    WordPlaces,
+    WordReader,
+)
+from minigpt4_model.weights.load import load_tokenizer
+from minigpt4_model.weights.pocket import ensure_pocket
+
+APPLE = SceneWords("red apple", "red", "two", "hot air balloon", "blue", "left", "green", "drawing")
+CAT = SceneWords("cat", colour="black", background="white")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(ensure_pocket().language_model_dir)
+
+
+@pytest.fixture(scope="module")
+def places(tokenizer):
+    return WordPlaces(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def embedding(tokenizer):
+    return torch.randn(len(tokenizer), 24, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def word_loss(places, embedding):
+    ids = {token for words in (APPLE, CAT) for token in places.target_ids(words) if token != FREE}
+    return WordLoss(embedding, torch.tensor(sorted(ids)), places.filler)
+
+
+def targets_of(places, *words: SceneWords) -> torch.Tensor:
+    return torch.tensor([places.target_ids(said) for said in words])
+
+
+def perfect_tokens(embedding, targets: torch.Tensor) -> torch.Tensor:
+    return embedding[targets.clamp_min(0)]
+
+
+def test_places_spell_the_words(places, tokenizer):
+    ids = places.target_ids(APPLE)
+    assert len(ids) == 32 and ids[len(PLACES) :] == [FREE] * (32 - len(PLACES))
+    spelt = [tokenizer.decode([token]) for token in ids[: len(PLACES)]]
+    assert spelt[:NAME_TOKENS] == [" red", " apple", FILLER, FILLER]
+    assert spelt[NAME_TOKENS : NAME_TOKENS + 2] == [" red", " two"]
+    assert spelt[6:10] == [" hot", " air", " balloon", FILLER] and spelt[10:] == [" blue", " left", " green", " drawing"]
+
+
+def test_a_long_name_is_cut_and_nothing_is_the_filler(places):
+    ids = places.target_ids(SceneWords("a very long name that never ends", count="", medium=""))
+    assert places.filler not in ids[:NAME_TOKENS] and set(ids[NAME_TOKENS : len(PLACES)]) == {places.filler}
+
+
+def test_perfect_tokens_are_read_back_word_for_word(places, tokenizer, word_loss, embedding):
+    tokens = perfect_tokens(embedding, targets_of(places, APPLE, CAT))
+    first, second = WordReader(tokenizer, word_loss).read(3 * tokens)
+    assert first == {place: getattr(APPLE, place) for place in first}
+    assert second == {place: getattr(CAT, place) for place in second}
+    assert set(first) == {place for place, _ in PLACES}
+
+
+def test_perfect_tokens_lose_little_and_others_much(places, word_loss, embedding):
+    targets = targets_of(places, APPLE, CAT)
+    good, metrics = word_loss(perfect_tokens(embedding, targets), targets)
+    bad, wrong = word_loss(torch.randn(2, 32, 24, generator=torch.Generator().manual_seed(1)), targets)
+    longer, _ = word_loss(3 * perfect_tokens(embedding, targets), targets)
+    assert metrics["word_accuracy"] == 1.0 and wrong["word_accuracy"] < 0.5
+    assert good < 0.1 and bad > 10 * good and longer > good
+
+
+def test_free_places_are_not_judged(places, word_loss, embedding):
+    targets = targets_of(places, APPLE)
+    tokens = perfect_tokens(embedding, targets).requires_grad_()
+    word_loss(tokens, targets)[0].backward()
+    assert tokens.grad[0, len(PLACES) :].abs().sum() == 0
+    assert (tokens.grad[0, : len(PLACES)].abs().sum(dim=-1) > 0).all()
+
+
+def test_free_places_are_drawn_to_what_they_are_given(places, word_loss, embedding):
+    free = torch.randn(32 - len(PLACES), 24, generator=torch.Generator().manual_seed(2))
+    drawn = WordLoss(embedding, word_loss.vocabulary, places.filler, free_tokens=free)
+    targets = targets_of(places, APPLE)
+    tokens = perfect_tokens(embedding, targets)
+    there = torch.cat([tokens[:, : len(PLACES)], free[None]], dim=1)
+    assert drawn(there, targets)[1]["free_distance"] == 0.0
+    assert drawn(there, targets)[0] == word_loss(there, targets)[0] < drawn(tokens, targets)[0]
+
+
+def test_the_loss_falls_until_the_words_can_be_read(places, tokenizer, word_loss):
+    targets = targets_of(places, APPLE, CAT)
+    tokens = torch.randn(2, 32, 24, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    optimizer = torch.optim.Adam([tokens], lr=0.1)
+    losses = []
+    for _ in range(60):
+        loss, metrics = word_loss(tokens, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0] and metrics["word_accuracy"] == 1.0
+    assert WordReader(tokenizer, word_loss).read(tokens.detach())[1]["name"] == "cat"
+
+
+def test_batches_are_a_function_of_the_step(places, word_loss):
+    def source(words: SceneWords):
+        return lambda chance, count: (torch.from_numpy(chance.random((count, 3, 4), dtype=np.float32)), [words] * count)
+
+    def refuse(chance, count):
+        raise AssertionError("a source with no share was asked")
+
+    sources = [(0.75, source(APPLE)), (0.25, source(CAT)), (0.0, refuse)]
+    objective = RepresentationObjective(None, places, word_loss, sources, batch_size=8, evaluate=dict)
+    features, targets = objective.batch(5)
+    assert features.shape == (8, 3, 4)
+    assert torch.equal(targets, targets_of(places, *[APPLE] * 6, *[CAT] * 2))
+    again, other = objective.batch(5), objective.batch(6)
+    assert torch.equal(again[0], features) and not torch.equal(other[0], features)
+    assert not torch.equal(features[0], features[6])  # two sources draw different numbers
