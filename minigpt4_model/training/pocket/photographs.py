@@ -47,6 +47,9 @@ _RENAMED = {
 @lru_cache
 def class_names() -> tuple[str, ...]:
     """What to call each of the thousand ImageNet classes, by index: the word that people use, not the species."""
+    from ...model.torchvision_shim import define_missing_torchvision_ops
+
+    define_missing_torchvision_ops()  # or timm can't be imported
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
