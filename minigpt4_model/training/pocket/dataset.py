@@ -19,10 +19,11 @@ from ..features import FeatureCache, build_part
 from ..representation import SceneWords
 from .collections import TRAIN
 from .photographs import PhotographFeatures
-from .scenes import LEFT_OF, Scene, SpriteBank, compose
+from .scenes import ABOVE, LEFT_OF, Scene, SpriteBank, compose
 
 RECIPE = 1  # part of the cache's name: raise it when pictures or features change
-_NUMBERS = ("", "one", "two", "three", "four")
+NUMBERS = ("", "one", "two", "three", "four")
+RELATIONS = {LEFT_OF: "left", ABOVE: "above"}
 
 
 def words_of(scene: Scene) -> SceneWords:
@@ -31,10 +32,10 @@ def words_of(scene: Scene) -> SceneWords:
     return SceneWords(
         name=scene.main.name,
         colour=scene.main.colour,
-        count=_NUMBERS[scene.count],
+        count=NUMBERS[scene.count],
         second_name=other.name if other else "",
         second_colour=other.colour if other else "",
-        relation="" if other is None else "left" if scene.relation == LEFT_OF else "above",
+        relation=RELATIONS[scene.relation] if other else "",
         background=scene.background,
         medium=scene.medium,
     )
@@ -77,9 +78,8 @@ class PocketPictures:
             [build_part(model, processor, picture, part, self.directory / f"{part.start}-{part.stop}.npy") for part in self.parts]
         )
 
-    def scenes(self) -> list[Scene]:
-        """What is on each picture, in order."""
-        return [self.compose(index)[1] for index in range(self.count)]
+    def scene(self, index: int) -> Scene:
+        return self.compose(index)[1]
 
 
 def photograph_features(

@@ -76,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     model, processor = load_model(args.model)
     rows = []
     for name, pictures in TESTS.items():
-        test = NamingTest(pictures.features(model, processor.image_processor), [scene.main for scene in pictures.scenes()])
+        test = NamingTest(
+            pictures.features(model, processor.image_processor), [pictures.scene(index).main for index in range(pictures.count)]
+        )
         rows.append(judge_set(name, test, model, processor))
     lines: list[str] = []
     if find_spec("skimage"):

@@ -11,10 +11,12 @@ from ..conversations import PLACEHOLDER, ConversationSource, Example, render_pro
 from ..features import FeatureCache
 from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReader
 from .captions import stage1_messages, stage2_messages
-from .dataset import words_of
+from .colours import COLOURS
+from .dataset import NUMBERS, RELATIONS, PocketPictures, words_of
 from .judge import names_it
 from .photographs import PhotographFeatures, class_names
-from .scenes import Scene, SceneObject
+from .render import Sprite
+from .scenes import SceneObject
 from .wording import mention
 
 
@@ -33,9 +35,10 @@ def jitter(
     return features.masked_fill(hidden[..., None], 0.0)
 
 
-def scene_words(cache: FeatureCache, scenes: Sequence[Scene]) -> Source:
+def scene_words(cache: FeatureCache, pictures: PocketPictures) -> Source:
     """Composed pictures for the representation stage."""
-    words = [words_of(scene) for scene in scenes]
+    # Composing takes five milliseconds, which at this stage's pace would be half its time: do it once.
+    words = [words_of(pictures.scene(index)) for index in range(pictures.count)]
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
         chosen = chance.integers(len(cache), size=count).tolist()
@@ -57,21 +60,20 @@ def photograph_words(photographs: PhotographFeatures, finish: Callable[[torch.Te
     return draw
 
 
-def scene_conversations(cache: FeatureCache, scenes: Sequence[Scene], stage: int) -> ConversationSource:
+def scene_conversations(cache: FeatureCache, pictures: PocketPictures, stage: int) -> ConversationSource:
     """Composed pictures with a caption (stage 1) or a conversation (stage 2)."""
-    others = [thing.sprite for scene in scenes for thing in scene.objects]
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
         chosen = chance.integers(len(cache), size=count).tolist()
         features = jitter(cache[chosen], chance)
         examples = []
         for index in chosen:
-            words_chance = random.Random(int(chance.integers(2**63)))
+            scene, words_chance = pictures.scene(index), random.Random(int(chance.integers(2**63)))
             if stage == 1:
-                messages = stage1_messages(scenes[index], PLACEHOLDER, words_chance)
+                messages = stage1_messages(scene, PLACEHOLDER, words_chance)
             else:
-                messages = stage2_messages(scenes[index], PLACEHOLDER, words_chance, others)
-            examples.append(Example(messages, words_of(scenes[index])))
+                messages = stage2_messages(scene, PLACEHOLDER, words_chance, pictures.bank.sprites)
+            examples.append(Example(messages, words_of(scene)))
         return features, examples
 
     return draw
@@ -159,9 +161,13 @@ def word_vocabulary(places: WordPlaces, words: Sequence[SceneWords]) -> torch.Te
     return torch.tensor(sorted({token for said in words for token in places.target_ids(said) if token >= 0}))
 
 
-def all_words(scenes: Sequence[Scene]) -> list[SceneWords]:
-    """Every text that training asks for: the scenes' and the ImageNet names."""
-    return [words_of(scene) for scene in scenes] + [SceneWords(name=name, count="", medium="photo") for name in class_names()]
+def all_words(sprites: Sequence[Sprite]) -> list[SceneWords]:
+    """Every text that training can ask for: what sprites and ImageNet classes are called, and the words of all other places."""
+    words = [SceneWords(name=sprite.name) for sprite in sprites]
+    words += [SceneWords(name=name, count="", medium="photo") for name in class_names()]
+    words += [SceneWords(name="", colour=colour, background=colour) for colour in COLOURS]
+    words += [SceneWords(name="", count=number) for number in NUMBERS]
+    return words + [SceneWords(name="", relation=relation) for relation in RELATIONS.values()]
 
 
 def build_word_loss(

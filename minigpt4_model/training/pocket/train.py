@@ -88,16 +88,15 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     model.model.qformer.set_attn_implementation("eager")  # on a CPU faster than the fused kernel for 32 queries
     pictures = PocketPictures(args.pictures)
     cache = pictures.features(model, processor.image_processor)
-    scenes = pictures.scenes()
     tests = {
-        name: stages.NamingTest(test.features(model, processor.image_processor), [scene.main for scene in test.scenes()])
+        name: stages.NamingTest(test.features(model, processor.image_processor), [test.scene(index).main for index in range(test.count)])
         for name, test in TESTS.items()
     }
     photographs = photograph_features(model, processor.image_processor, imagenet_classifier())
     finish = model.model.vision_model.finish_features
     places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
     free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
-    word_loss = stages.build_word_loss(model, places, stages.all_words(scenes), free_tokens)
+    word_loss = stages.build_word_loss(model, places, stages.all_words(pictures.bank.sprites), free_tokens)
     shares = (1 - recipe.photographs, recipe.photographs)
     if args.stage == "representation":
         reader = WordReader(processor.tokenizer, word_loss)
@@ -105,7 +104,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         def evaluate() -> dict[str, float]:
             return _with_score({name: test.read(model, reader) for name, test in tests.items()})
 
-        drawn = (stages.scene_words(cache, scenes), stages.photograph_words(photographs, finish))
+        drawn = (stages.scene_words(cache, pictures), stages.photograph_words(photographs, finish))
         objective = RepresentationObjective(model, places, word_loss, list(zip(shares, drawn, strict=True)), recipe.batch_size, evaluate)
     else:
 
@@ -113,7 +112,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             return _with_score({name: test.ask(model, processor) for name, test in tests.items()})
 
         drawn = (
-            stages.scene_conversations(cache, scenes, stage=int(args.stage[-1])),
+            stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])),
             stages.photograph_conversations(photographs, finish),
         )
         objective = ConversationObjective(
