@@ -15,6 +15,7 @@ from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.engine import Engine, describe_model, load_engine
 from minigpt4_model.chat.messages import LoadedPicture, MessageError, load_conversation
 from minigpt4_model.chat.settings import GenerationSettings
+from minigpt4_model.chat.turnstile import Seats
 from tests.tiny_chat import assistant, build_chatml_model, image, picture, user
 from tests.tiny_models import PARITY, build_parity_model, build_tiny_model
 
@@ -426,6 +427,73 @@ def test_waiting_for_the_model_can_be_cancelled(engine):
         assert not thread.is_alive()
     assert stream.answer.finish_reason == "cancelled"
     assert engine.answer([user("What?")], GREEDY).token_ids
+
+
+def start(stream) -> threading.Thread:
+    thread = threading.Thread(target=stream.join)
+    thread.start()
+    return thread
+
+
+def test_only_as_many_answers_as_slots_are_in_progress(parts, monkeypatch):
+    """Six readers, two slots: never more than two key-value caches grow, and all are answered."""
+    engine = Engine(*parts, kv_slots=2)
+    seated, most = engine._seated, []
+
+    def counted(*args):
+        most.append(len(engine._slots._handed_over))
+        yield from seated(*args)
+        most.append(len(engine._slots._handed_over) + 1)
+
+    monkeypatch.setattr(engine, "_seated", counted)
+    streams = [engine.stream([user(image(number), "What?")], GREEDY) for number in range(6)]
+    for thread in [start(stream) for stream in streams]:
+        thread.join(timeout=30)
+    assert all(stream.answer.token_ids for stream in streams)
+    assert len(most) == 12 and max(most) <= 2
+
+
+def test_one_thread_may_read_more_streams_than_there_are_slots(parts, plain):
+    engine = Engine(*parts, kv_slots=1)
+    engine._seats = Seats(1, patience_s=0.05)
+    streams = [engine.stream([user(f"{number}?")], GREEDY) for number in range(3)]
+    for _ in itertools.zip_longest(*streams):
+        pass
+    expected = [plain.answer([user(f"{number}?")], GREEDY).token_ids for number in range(3)]
+    assert [stream.answer.token_ids for stream in streams] == expected
+
+
+@pytest.mark.parametrize("leave", ["cancel", "close the reader before", "drop the reader before"])
+def test_waiting_for_a_slot_ends(parts, leave):
+    engine = Engine(*parts, kv_slots=1)
+    engine._seats = Seats(1, patience_s=60)
+    before = engine.stream([user("What?")], LONG)
+    next(before)
+    stream = engine.stream([user("Who?")], GREEDY)
+    thread = start(stream)
+    time.sleep(0.1)
+    assert not stream.answer.token_ids
+    if leave == "cancel":
+        stream.cancel()
+    elif leave == "close the reader before":
+        before.close()
+    else:
+        del before
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    assert stream.answer.finish_reason == "cancelled" if leave == "cancel" else stream.answer.token_ids
+
+
+def test_closing_the_engine_ends_the_wait_for_a_slot(parts):
+    engine = Engine(*parts, kv_slots=1)
+    engine._seats = Seats(1, patience_s=60)
+    before = engine.stream([user("What?")], LONG)
+    next(before)
+    closing = threading.Timer(0.1, engine.close)
+    closing.start()
+    with pytest.raises(BackendError, match="closed"):
+        engine.answer([user("Who?")], GREEDY)
+    closing.join()
 
 
 def test_a_picture_is_encoded_once(engine, counter):

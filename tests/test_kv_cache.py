@@ -69,10 +69,11 @@ def test_the_longest_beginning_wins():
 
 def test_slots_and_tokens_are_bounded_oldest_first():
     slots = slots_with([1] * 5, [2] * 5, [3] * 5, max_slots=2)
-    assert len(slots) == 2 and slots.take([1] * 9).keys == []
+    assert len(slots) == 2
     slots.give_back(slots.take([2] * 9))  # used again: now the other one is the oldest
     slots.give_back(filled([4] * 5))
-    assert slots.take([3] * 9).keys == [] and slots.take([2] * 9).keys == [2] * 5
+    assert slots.take([2] * 9).keys == [2] * 5
+    assert slots.take([1] * 9).keys == slots.take([3] * 9).keys == []
     slots = slots_with(range(0, 40), range(100, 140), range(200, 240), max_tokens=100)
     assert slots.tokens == 80 and slots.take(range(0, 50)).keys == []
 
@@ -99,3 +100,16 @@ def test_giving_back_never_waits():
         thread.join(timeout=5)
         assert not thread.is_alive()
     assert slots.take(range(9)).keys == list(range(5))
+
+
+def test_slots_handed_over_count():
+    slots = slots_with([1] * 5, [2] * 5, [3] * 5, max_slots=3)
+    first, second = slots.take([]), slots.take([2] * 9)
+    assert len(slots) == 1 and slots.take([3] * 9).keys == [3] * 5
+    assert len(slots) == 0
+    for slot in (first, second):
+        slots.give_back(slot)
+    slots.clear()
+    for keys in ([1], [2]):
+        slots.give_back(filled(keys))
+    assert len(slots) == 2  # one is still handed over

@@ -4,8 +4,9 @@
     for piece in engine.stream([question("What is this?", ["cat.jpg"])]): ...
 
 A picture is encoded once, a turn computes only what its conversation's slot does not hold, and an answer stops within one
-token of being cancelled. Several answers may run at once: they take turns, step by step, on the one model. Knows nothing of
-where weights come from (`weights/`), how text is written (`templates.py`, `render.py`) or sampled (`decoding.py`).
+token of being cancelled. As many answers as there are slots run at once and take turns, step by step, on the one model; later ones
+wait. Knows nothing of where weights come from (`weights/`), how text is written (`templates.py`, `render.py`) or sampled
+(`decoding.py`).
 """
 
 import os
@@ -13,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from .pictures import LoadedPicture
 from .render import Rendered, fit_to_context, render
 from .settings import GenerationSettings
 from .templates import get_template
-from .turnstile import Turnstile
+from .turnstile import Seats, Turnstile
 
 PREFILL_CHUNK = 256  # positions per step of reading a prompt: cancelling waits for one step
 ENCODED_IMAGES = 256  # pictures remembered, a few hundred kB each
@@ -60,7 +61,10 @@ class Engine:
         kv_slots: int = 8,
         reuse_kv: bool = True,
     ):
-        """`reuse_kv=False` computes every prompt from its first token, for comparison; answers are the same."""
+        """`kv_slots` conversations have a key-value cache at a time, those being answered included.
+
+        `reuse_kv=False` computes every prompt from its first token, for comparison; answers are the same.
+        """
         self.description = description or describe_model(model.config, str(model.device))
         self.reuse_kv = reuse_kv
         self.template = get_template(model.config.chat_template_name)
@@ -70,10 +74,11 @@ class Engine:
         self._processor = processor
         self._stop_rules = StopRules.from_template(self.template, self.tokenizer)
         self._penalized_first = [self.tokenizer.bos_token_id] if self.template.penalty_sees_bos else []
-        # Half the slots may be full conversations at once, which for a 7B model bounds the cache to a few GB.
+        # With those being answered no more than `kv_slots` full conversations, which for a 7B model bounds the caches to a few GB.
         self._slots = ConversationSlots(kv_slots, self.description.context_length * max(2, kv_slots // 2))
         self._encoded: OrderedDict[str, EncodedImage] = OrderedDict()
         self._encoded_lock = threading.Lock()
+        self._seats = Seats(kv_slots)
         self._turnstile = Turnstile()
 
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None) -> AnswerStream:
@@ -156,8 +161,21 @@ class Engine:
         """The pieces of one answer; fills `answer` as it goes. Runs in the reader's thread."""
         answer.usage.prompt_tokens = len(rendered.input_ids)
         answer.usage.image_tokens = sum(key < 0 for key in rendered.keys)
+        pieces = self._seated(rendered, settings, start, answer, cancelled)
+        with self._seats.seat(lambda: cancelled() or self._model is None) as seat, closing(pieces):
+            if cancelled():
+                answer.finish_reason = "cancelled"
+                return
+            for piece in pieces:
+                with seat.reading():
+                    yield piece
+
+    def _seated(
+        self, rendered: Rendered, settings: GenerationSettings, start: float, answer: Answer, cancelled: Callable[[], bool]
+    ) -> Iterator[str]:
+        """The pieces, with a slot of the answer's own."""
         reuse = self.reuse_kv and settings.num_beams == 1
-        slot = self._slots.take(rendered.keys) if reuse else Slot()
+        slot = self._slots.take(rendered.keys if reuse else [])
         answer.usage.reused_tokens = len(slot.keys)
         try:
             embeds = self._embed(rendered, len(slot.keys), answer, cancelled)
@@ -168,8 +186,8 @@ class Engine:
         except _Cancelled:
             answer.finish_reason = "cancelled"
         finally:
-            if reuse:
-                self._slots.give_back(slot)
+            slot.sound &= reuse  # nothing is kept of the others
+            self._slots.give_back(slot)
 
     def _embed(self, rendered: Rendered, reused: int, answer: Answer, cancelled: Callable[[], bool]) -> torch.Tensor:
         """The prompt behind its first `reused` positions as embeddings `(1, L - reused, D)`, new pictures encoded."""
@@ -289,7 +307,7 @@ def _note_time(answer: Answer, start: float) -> None:
 
 def describe_model(config: MiniGPT4Config, device: str, source: str | Path = "") -> BackendDescription:
     """What people are told of a model: its preset's row where it is one, else what its configuration says."""
-    preset = PRESETS.get(str(source)) or PRESETS.get(config.frozen_parts or "")
+    preset = PRESETS.get(source) or PRESETS.get(config.frozen_parts or "")
     longest = config.text_config.max_position_embeddings
     return BackendDescription(
         name=preset.name if preset else Path(source).name or config.model_type,
@@ -310,11 +328,14 @@ def load_engine(
     load_in_4bit: bool = False,
     reuse_kv: bool = True,
 ) -> Engine:
-    """An engine for a preset's name or a model's directory. Raises `WeightsError` that names the file or flag and the fix."""
+    """An engine for a preset's name or a model's directory (a `Path` is always a directory).
+
+    Raises `WeightsError` that names the file or flag and the fix.
+    """
     from ..weights.load import load_model
 
     model, processor = load_model(source, device=device, dtype=dtype, load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit)
-    preset = PRESETS.get(str(source)) or PRESETS.get(model.config.frozen_parts or "")
+    preset = PRESETS.get(source) or PRESETS.get(model.config.frozen_parts or "")
     return Engine(
         model,
         processor,

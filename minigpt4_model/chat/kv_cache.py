@@ -46,7 +46,7 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 class ConversationSlots:
-    """At most `max_slots` slots with `max_tokens` positions together, the least recently used dropped first.
+    """At most `max_slots` slots, those handed over included, and `max_tokens` positions in those kept; the least recently used go first.
 
     Safe to use from several threads; `give_back` also from a finalizer, so it never waits.
     """
@@ -56,6 +56,7 @@ class ConversationSlots:
         self._max_tokens = max_tokens
         self._slots: OrderedDict[int, Slot] = OrderedDict()  # oldest first
         self._numbers = count()
+        self._handed_over: set[int] = set()  # ids of slots
         self._returned: deque[Slot] = deque()
         self._lock = threading.Lock()
 
@@ -67,18 +68,9 @@ class ConversationSlots:
         """
         with self._lock:
             self._sort_in()
-            best, shared = None, 0
-            for number, slot in self._slots.items():
-                length = min(common_prefix(slot.keys, keys), len(keys) - 1)
-                if length >= max(shared, 1):
-                    best, shared = number, length
-            if best is None:
-                return Slot()
-            slot = self._slots[best]
-            if shared < len(slot.keys) / 2:
-                return slot.fork(shared)
-            del self._slots[best]
-        slot.crop(shared)
+            slot = self._find(keys)
+            self._handed_over.add(id(slot))
+            self._sort_in()
         return slot
 
     def give_back(self, slot: Slot) -> None:
@@ -91,7 +83,7 @@ class ConversationSlots:
 
     def clear(self) -> None:
         with self._lock:
-            self._returned.clear()
+            self._sort_in()
             self._slots.clear()
 
     def __len__(self) -> int:
@@ -102,13 +94,30 @@ class ConversationSlots:
         """Positions held by all slots together."""
         return sum(len(slot.keys) for slot in self._slots.values())
 
+    def _find(self, keys: Sequence[int]) -> Slot:
+        best, shared = None, 0
+        for number, slot in self._slots.items():
+            length = min(common_prefix(slot.keys, keys), len(keys) - 1)
+            if length >= max(shared, 1):
+                best, shared = number, length
+        if best is None:
+            return Slot()
+        slot = self._slots[best]
+        if shared < len(slot.keys) / 2:
+            return slot.fork(shared)
+        del self._slots[best]
+        slot.crop(shared)
+        return slot
+
     def _sort_in(self) -> None:
         while self._returned:
             slot = self._returned.popleft()
+            self._handed_over.discard(id(slot))
             if slot.sound and slot.keys:
                 # A beginning of what came back is of no further use.
                 for number in [n for n, old in self._slots.items() if slot.keys[: len(old.keys)] == old.keys]:
                     del self._slots[number]
                 self._slots[next(self._numbers)] = slot
-        while len(self._slots) > self._max_slots or self.tokens > self._max_tokens:
+        room = max(0, self._max_slots - len(self._handed_over))
+        while len(self._slots) > room or self.tokens > self._max_tokens:
             self._slots.popitem(last=False)

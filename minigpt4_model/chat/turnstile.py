@@ -1,6 +1,7 @@
-"""A lock that serves in the order of arrival and whose queue can be left."""
+"""Waiting in the order of arrival, in queues that can be left: for the model (`Turnstile`) and to be answered at all (`Seats`)."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,3 +34,56 @@ class Turnstile:
             with self._moved:
                 self._queue.remove(ticket)
                 self._moved.notify_all()
+
+
+class Seat:
+    """A place among the answers in progress, or in the queue for one."""
+
+    def __init__(self):
+        self.left = False
+        self._reading_since: float | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The reader has the word: nothing is computed until it comes back."""
+        self._reading_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._reading_since = None
+
+    def is_idle(self, patience_s: float) -> bool:
+        since = self._reading_since
+        return since is not None and time.monotonic() - since > patience_s
+
+
+class Seats:
+    """Lets at most `count` answers be in progress, first come first served: each holds a key-value cache that grows.
+
+    A seat is held across `yield`s. So that a reader who pauses holds up nobody, and one thread that reads more streams by turns
+    than there are seats does not wait for itself, a seat whose reader has not come back for `patience_s` does not count.
+    """
+
+    def __init__(self, count: int, patience_s: float = 1.0):
+        self._count = count
+        self._patience_s = patience_s
+        self._queue: list[Seat] = []  # those who sit, then those who wait
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def seat(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Seat]:
+        """Wait for a seat, or until `cancelled()`, then hold it for the block."""
+        mine = Seat()
+        with self._lock:
+            self._queue = [*(seat for seat in self._queue if not seat.left), mine]
+        try:
+            while self._ahead(mine) >= self._count and not cancelled():
+                time.sleep(0.02)
+            yield mine
+        finally:
+            mine.left = True  # and no lock: this may run in a finalizer, inside whatever its thread was doing
+
+    def _ahead(self, mine: Seat) -> int:
+        """Seats before this one that count."""
+        queue = self._queue  # never changed in place
+        return sum(not (seat.left or seat.is_idle(self._patience_s)) for seat in queue[: queue.index(mine)])
