@@ -12,6 +12,7 @@ import sys
 from . import __version__
 
 PROGRAM = "python -m minigpt4_model"
+MISSING_PACKAGE = "Use .venv/bin/python (scripts/start.sh makes it), or pip install -r requirements.txt."
 # verb -> (module, what `--help` says about it)
 VERBS = {
     "ask": ("minigpt4_model.chat.ask", "ask about pictures: one question, or a file of them with --batch"),
@@ -29,7 +30,13 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if argv and argv[0] in VERBS:
         module, _ = VERBS[argv[0]]
-        return importlib.import_module(module).main(argv[1:])
+        try:
+            return importlib.import_module(module).main(argv[1:])
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == __package__:
+                raise  # a fault of this program, not of the environment
+            print(f"This Python ({sys.executable}) has no package {error.name}. {MISSING_PACKAGE}", file=sys.stderr)
+            return 1
     if argv and argv[0] in ("-h", "--help", "help"):
         print(_help())
         return 0

@@ -6,7 +6,7 @@ nothing heavy, so `--help`, the page on the echo backend and the tests can read 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 
@@ -15,7 +15,8 @@ class Preset:
     """One row of the table.
 
     `settings` overrides defaults of `chat.settings.GenerationSettings` by field name. `context_length` counts tokens,
-    pictures included. `kv_slots` is how many conversations keep their key-value cache at the same time.
+    pictures included. `kv_slots` is how many conversations have a key-value cache at the same time, those being answered
+    included.
     """
 
     name: str
@@ -31,6 +32,20 @@ class Preset:
     downloadable: bool
     settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
 
+
+_VICUNA_7B = Preset(
+    name="vicuna-7b",
+    title="MiniGPT-4 with Vicuna 7B",
+    good_for="detailed descriptions, memes, sketches to HTML, on one GPU",
+    vision_encoder="EVA-CLIP ViT-g/14, 39 blocks",
+    qformer="BLIP-2's (FlanT5-XXL pretraining)",
+    language_model="Vicuna v0 7B",
+    chat_template="vicuna-v0",
+    image_tokens=32,
+    context_length=2048,
+    kv_slots=2,
+    downloadable=False,
+)
 
 _PRESETS = (
     Preset(
@@ -48,31 +63,13 @@ _PRESETS = (
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
         settings=MappingProxyType({"temperature": 0.3, "max_new_tokens": 200, "repetition_penalty": 1.1}),
     ),
-    Preset(
-        name="vicuna-7b",
-        title="MiniGPT-4 with Vicuna 7B",
-        good_for="detailed descriptions, memes, sketches to HTML, on one GPU",
-        vision_encoder="EVA-CLIP ViT-g/14, 39 blocks",
-        qformer="BLIP-2's (FlanT5-XXL pretraining)",
-        language_model="Vicuna v0 7B",
-        chat_template="vicuna-v0",
-        image_tokens=32,
-        context_length=2048,
-        kv_slots=2,
-        downloadable=False,
-    ),
-    Preset(
+    _VICUNA_7B,
+    replace(
+        _VICUNA_7B,
         name="vicuna-13b",
         title="MiniGPT-4 with Vicuna 13B",
         good_for="the paper's best answers, on one large GPU",
-        vision_encoder="EVA-CLIP ViT-g/14, 39 blocks",
-        qformer="BLIP-2's (FlanT5-XXL pretraining)",
         language_model="Vicuna v0 13B",
-        chat_template="vicuna-v0",
-        image_tokens=32,
-        context_length=2048,
-        kv_slots=2,
-        downloadable=False,
     ),
     Preset(
         name="llama2-7b",

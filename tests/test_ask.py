@@ -151,6 +151,7 @@ def test_an_empty_question_is_refused(here, capsys):
         (["--resume", "hi"], "belong to --batch"),
         (["--greedy", "--temperature", "1", "hi"], "give one of the two"),
         (["--preset", "pocket", "--model", "d", "hi"], "not allowed with"),
+        (["--load-in-8bit", "--load-in-4bit", "hi"], "not allowed with"),
         (["--preset", "nothing", "hi"], "invalid choice"),
         (["--top-p", "3", "hi"], "top_p must be between"),
         (["--temp", "1", "hi"], "unrecognized"),
@@ -457,6 +458,21 @@ def test_ask_from_the_command_line(here):
     assert run.stdout == "I received 1 picture (16x24) and 0 earlier questions. You said: Wie geht's? 你好\n"
 
 
+@pytest.mark.parametrize("name", ["torch", "minigpt4_model.nothing"])
+def test_a_package_that_is_not_there_is_one_sentence_but_a_fault_of_ours_is_not(monkeypatch, capsys, name):
+    def main(argv):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(ask, "main", main)
+    if name == "torch":
+        assert verbs.main(["ask", "hi"]) == 1
+        told = capsys.readouterr().err
+        assert "has no package torch" in told and ".venv/bin/python" in told and told.count("\n") == 1
+    else:
+        with pytest.raises(ModuleNotFoundError):
+            verbs.main(["ask", "hi"])
+
+
 def test_backends_open_by_name():
     assert isinstance(open_backend("echo", preset=None, model=None), EchoBackend)
     with pytest.raises(BackendError, match="serving part"):
@@ -466,3 +482,44 @@ def test_backends_open_by_name():
     assert all(name in str(caught.value) for name in BACKENDS)
     with pytest.raises(BackendError, match="no such preset"):
         open_backend("torch", preset="nothing")
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "words"),
+    [
+        (RuntimeError("CUDA out of memory. Tried 2 GiB"), {}, "does not fit into the memory: try --load-in-8bit or --load-in-4bit"),
+        (MemoryError(), {"load_in_8bit": True}, "try --load-in-4bit"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), {"device": "cpu"}, "of --device cpu"),
+        (RuntimeError("CUDA driver error\nfar below"), {"device": "cuda:0"}, "with --device cuda:0: CUDA driver error\nTry --device cpu"),
+        (ImportError("bitsandbytes is too old"), {"load_in_4bit": True}, "with --load-in-4bit: bitsandbytes is too old\n"),
+        (RuntimeError(), {}, "could not be loaded: RuntimeError"),
+    ],
+)
+def test_what_a_device_says_becomes_a_sentence_with_a_flag(monkeypatch, fault, options, words):
+    from minigpt4_model.chat import engine
+
+    def load_engine(*arguments, **keywords):
+        raise fault
+
+    monkeypatch.setattr(engine, "load_engine", load_engine)
+    with pytest.raises(BackendError) as caught:
+        open_backend("torch", **options)
+    assert words in str(caught.value)
+
+
+def test_a_folder_named_like_a_preset_is_a_model_only_by_its_flag(here, monkeypatch):
+    from minigpt4_model.chat import engine
+
+    opened = []
+    monkeypatch.setattr(engine, "load_engine", lambda source, **options: opened.append(source))
+    open_backend("torch", preset="pocket")
+    open_backend("torch", model="pocket")
+    assert opened == ["pocket", Path("pocket")]
+
+
+@pytest.mark.parametrize("flag", ["--load-in-8bit", "--load-in-4bit"])
+def test_fewer_bits_reach_the_backend(monkeypatch, flag):
+    opened = []
+    monkeypatch.setattr(ask, "open_backend", lambda name, **options: opened.append(options) or Recorder())
+    assert ask.main([flag, "hi"]) == 0
+    assert {name: value for name, value in opened[0].items() if value} == {flag[2:].replace("-", "_"): True}

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from minigpt4_model.__main__ import main
+from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.evaluation import bench
 from tests.tiny_chat import build_chatml_model
 
@@ -13,7 +14,8 @@ from tests.tiny_chat import build_chatml_model
 def figures():
     from minigpt4_model.chat.engine import Engine
 
-    return bench.measure(Engine(*build_chatml_model()), bench.default_picture(), turns=3, repeat=1, max_new_tokens=4)
+    settings = GenerationSettings(temperature=0, max_new_tokens=4)
+    return bench.measure(Engine(*build_chatml_model()), bench.default_picture(), turns=3, repeat=1, settings=settings)
 
 
 def test_both_ways_are_measured_on_the_same_prompts(figures):
@@ -36,7 +38,13 @@ def test_table_has_a_ratio_for_each_turn(figures):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"), [(["--turns", "9"], "--turns must be between 1 and 5"), (["--repeat", "0"], "--repeat must")]
+    ("flags", "message"),
+    [
+        (["--turns", "9"], "--turns must be between 1 and 5"),
+        (["--repeat", "0"], "--repeat must"),
+        (["--max-new-tokens", "0"], "--max-new-tokens 0: "),
+        (["--load-in-8bit", "--load-in-4bit"], "not allowed with"),
+    ],
 )
 def test_flags_out_of_range_are_named(flags, message, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -48,6 +56,11 @@ def test_flags_out_of_range_are_named(flags, message, capsys):
 def test_missing_picture_is_one_sentence(capsys):
     assert main(["bench", "--image", "nowhere.png"]) == 1
     assert "nowhere.png" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_one_sentence(capsys, tmp_path):
+    assert main(["bench", "--model", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"--model {tmp_path}: there is no config.json")
 
 
 def test_json_is_the_last_line(monkeypatch, capsys):

@@ -1,11 +1,18 @@
 """The doctor: each fault is found on files broken for the purpose, has a command that mends it, and decides the exit code."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from minigpt4_model.__main__ import VERBS
 from minigpt4_model.presets import PRESETS
 from minigpt4_model.weights import doctor, machine, pocket
 from minigpt4_model.weights.cache import write_manifest
@@ -46,7 +53,20 @@ def examine(capsys, *flags):
     """(exit code, the JSON document, checks by name)."""
     code = doctor.main([*flags, "--json"])
     report = json.loads(capsys.readouterr().out)
+    for check in report["checks"]:
+        assert_fix_can_be_followed(check)
     return code, report, {check["name"]: check for check in report["checks"]}
+
+
+def assert_fix_can_be_followed(check):
+    """A fault has a fix; what it names is there: the verb, the module, the file, this very Python."""
+    fix = check["fix"] or ""
+    assert fix or check["state"] != "fault", check
+    assert not re.match(r"(python|pip|git checkout)\b", fix), fix
+    for module, verb in re.findall(r" -m (minigpt4_model\S*)(?: (\S+))?", fix):
+        assert verb in VERBS if module == "minigpt4_model" else module == "minigpt4_model.weights.pocket", fix
+    for path in re.findall(r"\S+\.(?:py|txt|sh)\b", fix):
+        assert Path(path).is_absolute() and Path(path).exists(), fix
 
 
 def test_a_whole_installation_passes(installation, capsys):
@@ -67,13 +87,11 @@ def test_the_table_for_people_says_the_same(installation, capsys):
     (installation[1] / "config.json").unlink()
     assert doctor.main([]) == 1
     out = capsys.readouterr().out
-    assert "FAULT  config:" in out and "-> git checkout -- checkpoints/pocket" in out
+    assert "FAULT  config:" in out and f"-> {pocket.how_to_restore_checkpoint()}" in out
 
 
 @pytest.mark.parametrize("part", pocket.PARTS, ids=lambda part: part.name)
 def test_a_flipped_byte_is_found_though_size_and_time_agree(installation, capsys, part):
-    import os
-
     path = part.directory / "model.safetensors"
     before, data = path.stat(), bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -83,13 +101,24 @@ def test_a_flipped_byte_is_found_though_size_and_time_agree(installation, capsys
     assert code == 1
     assert checks[part.name]["state"] == "fault"
     assert "sha256" in checks[part.name]["detail"]
-    assert checks[part.name]["fix"] == "python -m minigpt4_model.weights.pocket"
+    assert checks[part.name]["fix"] == f"{sys.executable} -m minigpt4_model.weights.pocket"
 
 
 def test_a_projection_without_a_record_is_a_fault(installation, capsys):
     write_config(installation[1])
     code, _, checks = examine(capsys)
-    assert (code, checks["pairing"]["state"], checks["pairing"]["fix"]) == (1, "fault", "git checkout -- checkpoints/pocket")
+    assert (code, checks["pairing"]["state"]) == (1, "fault")
+    assert checks["pairing"]["fix"] == pocket.how_to_restore_checkpoint()
+    code, _, checks = examine(capsys, "--model", str(installation[1]))
+    assert checks["pairing"]["fix"] == "Restore the directory from where it came from."
+
+
+def test_the_fix_is_a_git_command_only_in_a_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(pocket, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(pocket, "POCKET_CHECKPOINT", tmp_path / "nowhere")
+    assert pocket.how_to_restore_checkpoint().startswith(f"Copy checkpoints/pocket from the project's repository to {tmp_path / 'nowhere'}")
+    (tmp_path / ".git").mkdir()
+    assert pocket.how_to_restore_checkpoint() == f"git -C {tmp_path} checkout -- checkpoints/pocket"
 
 
 def test_an_empty_cache_is_a_fault_with_the_command_that_fills_it(installation, capsys, monkeypatch, tmp_path):
@@ -143,16 +172,18 @@ def test_a_model_directory_of_ones_own(installation, capsys, tmp_path):
     assert code == 0 and checks["pairing"]["detail"] == "One directory holds all parts of the model."
 
 
-def test_a_preset_that_is_not_fetched_says_how_to_build_it(installation, capsys):
+def test_a_preset_that_is_not_fetched_says_what_can_be_done(installation, capsys):
     code, _, checks = examine(capsys, "--preset", "vicuna-7b")
-    assert code == 1 and "import-official" in checks["files"]["fix"]
+    assert code == 1 and checks["files"]["fix"].endswith("app.py --preset pocket") and "--model DIR" in checks["files"]["detail"]
 
 
 def test_too_little_memory(installation, capsys, monkeypatch):
-    for free, code, state in ((10_000_000, 1, "fault"), (needed_bytes(SIZES["pocket"], "8 bit", 2048), 0, "warning")):
+    size = SIZES["pocket"]
+    alone, together = (needed_bytes(size, precision, 2048, n) for precision, n in (("4 bit", 1), ("8 bit", PRESETS["pocket"].kv_slots)))
+    for free, code, state in ((alone - 1, 1, "fault"), (alone, 0, "warning"), (together, 0, "warning")):
         monkeypatch.setattr(doctor, "find_devices", lambda free=free: [machine.Device("cpu", "a small one", free)])
         got, _, checks = examine(capsys)
-        assert (got, checks["memory"]["state"]) == (code, state)
+        assert (got, checks["memory"]["state"], "one conversation" in checks["memory"]["detail"]) == (code, state, free == alone)
 
 
 def test_torch_that_does_not_import_is_reported_not_raised(installation, capsys, monkeypatch):
@@ -182,12 +213,39 @@ def test_versions_are_compared_with_the_requirements_file(tmp_path):
     assert machine.version_faults(tmp_path / "absent.txt") == ([], [])
 
 
+def test_a_python_without_any_package_is_told_what_is_missing(tmp_path):
+    """As people meet it who type `python` in place of .venv/bin/python."""
+    venv.create(tmp_path / "bare", with_pip=False)
+    environment = {**os.environ, "PYTHONPATH": str(pocket.REPOSITORY), "MINIGPT4_HOME": str(tmp_path)}
+    python = tmp_path / "bare" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
+    run = subprocess.run([python, "-m", "minigpt4_model", "doctor", "--json"], **options)
+    assert (run.returncode, run.stderr) == (1, "")
+    faults = {check["name"]: check for check in json.loads(run.stdout)["checks"] if check["state"] == "fault"}
+    assert "torch is not installed (torch==" in faults["packages"]["detail"]
+    assert str(python) in faults["packages"]["fix"] and str(pocket.REPOSITORY / "requirements.txt") in faults["packages"]["fix"]
+    run = subprocess.run([python, "-m", "minigpt4_model", "ask", "hi"], **options)
+    assert run.returncode == 1 and run.stderr.count("\n") == 1 and "Use .venv/bin/python" in run.stderr
+
+
+def test_where_pip_must_not_install_is_noticed(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert machine.pip_may_install()
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    assert not machine.pip_may_install()
+    monkeypatch.setattr(sys, "prefix", "elsewhere")
+    assert machine.pip_may_install()
+
+
 def test_every_preset_has_a_size_and_the_figures_are_those_of_the_models():
     assert set(SIZES) == set(PRESETS)
     for name, billions in {"pocket": 0.1345, "vicuna-7b": 6.738, "vicuna-13b": 13.015}.items():
         size = SIZES[name].language_model
         assert (size.linear_parameters + size.table_parameters) / 1e9 == pytest.approx(billions, rel=0.002)
-    needs = [needed_bytes(SIZES["vicuna-7b"], precision, 2048) for precision in PRECISIONS]
+    needs = [needed_bytes(SIZES["vicuna-7b"], precision, 2048, PRESETS["vicuna-7b"].kv_slots) for precision in PRECISIONS]
     assert needs == sorted(needs, reverse=True)
     assert 15e9 < needs[1] < 20e9  # 16 bit does not fit a 16 GB card, and fits a 24 GB one
     assert SIZES["pocket"].language_model.cache_bytes(1, 2) == 2 * 30 * 3 * 64 * 2
+    one, three = (needed_bytes(SIZES["vicuna-7b"], "16 bit", 2048, conversations) for conversations in (1, 3))
+    assert three - one == 2 * SIZES["vicuna-7b"].language_model.cache_bytes(2048, 2) == 2 * (1 << 30)

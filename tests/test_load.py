@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def test_pocket_is_the_shipped_checkpoint():
     assert find_checkpoint("pocket") == POCKET_CHECKPOINT
 
 
+def test_a_shipped_checkpoint_that_is_gone_says_how_to_get_it_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "POCKET_CHECKPOINT", tmp_path)
+    with pytest.raises(WeightsError, match=f"{tmp_path}/config.json is missing. Restore it: .*checkpoints/pocket"):
+        find_checkpoint("pocket")
+
+
+def test_a_path_is_a_directory_also_when_a_preset_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pocket").mkdir()
+    (tmp_path / "pocket" / "config.json").touch()
+    assert find_checkpoint(Path("pocket")) == Path("pocket") and find_checkpoint("pocket") == POCKET_CHECKPOINT
+    with pytest.raises(WeightsError, match="--model vicuna-7b: there is no config.json .* The preset of that name is --preset vicuna-7b."):
+        find_checkpoint(Path("vicuna-7b"))
+
+
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
@@ -75,7 +91,10 @@ def test_devices(monkeypatch):
     with pytest.raises(WeightsError, match="--device toaster: there is no such device"):
         choose_device("toaster")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device() == torch.device("cuda") and choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(WeightsError, match="--device cuda:9: not available on this machine. Of cuda there is: cuda:0 to cuda:1."):
+        choose_device("cuda:9")
 
 
 def test_precisions(monkeypatch):
@@ -89,6 +108,12 @@ def test_precisions(monkeypatch):
     assert choose_dtype("auto", CPU) == torch.bfloat16
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert choose_dtype(None, torch.device("cuda")) == torch.float16
+
+
+def test_fewer_bits_without_bitsandbytes_name_the_flag(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(WeightsError, match="--load-in-4bit needs the package bitsandbytes, .* -m pip install -r /"):
+        load_model("pocket", load_in_4bit=True)
 
 
 def test_8_and_4_bit_exclude_each_other():

@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from ..presets import DEFAULT_PRESET, PRESETS
 from .backends import BACKENDS, open_backend
 from .backends.base import Backend, BackendError
+from .backends.flags import add_model_flags, model_options
 from .batch import BatchError, answer_record, dump_record, run_batch
 from .messages import MessageError, question, text_message
 from .pictures import PictureError, load_picture
@@ -45,16 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     batch = parser.add_argument_group("many questions")
     batch.add_argument("--batch", type=Path, metavar="IN.jsonl", help="questions, one JSON object a line")
     batch.add_argument("--output", type=Path, metavar="OUT.jsonl", help="where the answers go")
-    batch.add_argument("--resume", action="store_true", help="go on with an output file that is there")
+    batch.add_argument("--resume", action="store_true", help="go on with an output file that is there; failed ids are asked again")
     model = parser.add_argument_group("model")
-    which = model.add_mutually_exclusive_group()
-    which.add_argument("--preset", choices=list(PRESETS), metavar="P", help=f"one of {', '.join(PRESETS)} (default: {DEFAULT_PRESET})")
-    which.add_argument("--model", metavar="DIR", help="a model's directory, in place of a preset")
+    add_model_flags(model)
     model.add_argument(
         "--backend", choices=list(BACKENDS), default="torch", help="who answers (default: %(default)s; echo repeats, for tests)"
     )
-    model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the best there is)")
-    model.add_argument("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: what suits the device)")
     add_flags(parser)
     parser.add_argument("--greedy", action="store_true", help="always take the likeliest word: the same as --temperature 0")
     return parser
@@ -94,7 +90,7 @@ def _check_flags(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
 
 
 def _open(args: argparse.Namespace) -> tuple[Backend, GenerationSettings]:
-    backend = open_backend(args.backend, preset=args.preset, model=args.model, device=args.device, dtype=args.dtype)
+    backend = open_backend(args.backend, **model_options(args))
     settings = settings_from_flags(args, backend.description.settings)
     return backend, dataclasses.replace(settings, temperature=0.0) if args.greedy else settings
 

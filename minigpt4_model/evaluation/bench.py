@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 import PIL.Image
 import PIL.ImageDraw
 
+from ..chat.backends import open_backend
 from ..chat.backends.base import BackendError
+from ..chat.backends.flags import add_model_flags, model_options
 from ..chat.messages import MessageError, question, text_message
 from ..chat.pictures import PictureError, load_picture
-from ..chat.settings import GenerationSettings
-from ..presets import DEFAULT_PRESET, PRESETS
-from ..weights.errors import WeightsError
+from ..chat.settings import GenerationSettings, SettingsError
 
 QUESTIONS = (
     "What is in this picture?",
@@ -48,17 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
         description="Time the turns of one conversation about a picture, with and without reusing what earlier turns computed. "
         "Prints a table and, as its last line, one JSON document.",
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"Default: {DEFAULT_PRESET}.")
-    which.add_argument("--model", metavar="DIR", help="A model's directory instead of a preset.")
-    parser.add_argument("--image", metavar="FILE", help="The picture to talk about (default: one drawn for the purpose).")
-    parser.add_argument("--turns", type=int, default=5, metavar="N", help=f"Questions to ask, 1 to {len(QUESTIONS)} (default: 5).")
-    parser.add_argument(
-        "--repeat", type=int, default=3, metavar="N", help="Conversations each way, of which the median counts (default: 3)."
-    )
-    parser.add_argument("--max-new-tokens", type=int, default=32, metavar="N", help="Longest answer in tokens (default: 32).")
-    parser.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: the best there is).")
-    parser.add_argument("--dtype", help="float32, bfloat16 or float16 (default: the fastest for the device).")
+    add_model_flags(parser)
+    parser.add_argument("--image", metavar="FILE", help="the picture to talk about (default: one drawn for the purpose)")
+    parser.add_argument("--turns", type=int, default=5, metavar="N", help=f"questions to ask, 1 to {len(QUESTIONS)} (default: 5)")
+    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="conversations each way; the median counts (default: 3)")
+    parser.add_argument("--max-new-tokens", type=int, default=32, metavar="N", help="longest answer in tokens (default: 32)")
     return parser
 
 
@@ -68,12 +62,11 @@ def default_picture() -> PIL.Image.Image:
     return picture
 
 
-def run_conversation(engine, image, turns: int, max_new_tokens: int, said: list[str]) -> list[dict]:
-    """One greedy conversation from a cold start; the figures of each turn.
+def run_conversation(engine, image, turns: int, settings: GenerationSettings, said: list[str]) -> list[dict]:
+    """One conversation from a cold start; the figures of each turn.
 
     `said` are the answers that the history holds; it is filled by the first conversation, so that all have the same prompts.
     """
-    settings = GenerationSettings(temperature=0.0, max_new_tokens=max_new_tokens)
     engine.forget()
     messages, figures = [], []
     for turn in range(turns):
@@ -95,14 +88,14 @@ def run_conversation(engine, image, turns: int, max_new_tokens: int, said: list[
     return figures
 
 
-def measure(engine, image, turns: int, repeat: int, max_new_tokens: int) -> list[TurnFigures]:
+def measure(engine, image, turns: int, repeat: int, settings: GenerationSettings) -> list[TurnFigures]:
     """Alternates conversations with and without reuse, after one of each that does not count."""
     runs: dict[bool, list[list[dict]]] = {True: [], False: []}
     said: list[str] = []
     for attempt in range(repeat + 1):
         for reuse in (True, False):
             engine.reuse_kv = reuse
-            figures = run_conversation(engine, image, turns, max_new_tokens, said)
+            figures = run_conversation(engine, image, turns, settings, said)
             if attempt:
                 runs[reuse].append(figures)
     return [
@@ -133,13 +126,15 @@ def main(argv: list[str]) -> int:
         parser.error(f"--turns must be between 1 and {len(QUESTIONS)}, not {args.turns}.")
     if args.repeat < 1:
         parser.error(f"--repeat must be at least 1, not {args.repeat}.")
-    from ..chat.engine import load_engine
-
+    try:
+        settings = GenerationSettings(temperature=0.0, max_new_tokens=args.max_new_tokens)
+    except SettingsError as error:
+        parser.error(f"--max-new-tokens {args.max_new_tokens}: {error}")
     try:
         image = load_picture(args.image) if args.image else default_picture()
-        engine = load_engine(args.model or args.preset, device=args.device, dtype=args.dtype)
-        figures = measure(engine, image, args.turns, args.repeat, args.max_new_tokens)
-    except (PictureError, MessageError, WeightsError, BackendError) as error:
+        engine = open_backend("torch", **model_options(args))
+        figures = measure(engine, image, args.turns, args.repeat, settings)
+    except (PictureError, MessageError, BackendError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{engine.description.title} on {engine.description.device}, median of {args.repeat}")

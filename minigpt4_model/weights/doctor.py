@@ -13,20 +13,32 @@ from pathlib import Path
 
 from ..presets import DEFAULT_PRESET, PRESETS, Preset
 from . import pocket
+from .advice import command, python_command
 from .cache import find_faults, home
 from .errors import WeightsError
-from .machine import Device, cpu_count, cpu_features, find_devices, installed_versions, python_is_supported, version_faults
+from .machine import (
+    Device,
+    cpu_count,
+    cpu_features,
+    find_devices,
+    installed_versions,
+    pip_may_install,
+    python_is_supported,
+    version_faults,
+)
 from .memory import PRECISIONS, SIZES, needed_bytes
 from .pairing import check_pairing, describe_language_model_dir, describe_vision_encoder_file
 from .progress import Progress, console, silent
 
-FETCH = "python -m minigpt4_model.weights.pocket"
-INSTALL = "python -m pip install -r requirements.txt"
+FETCH = python_command("-m", "minigpt4_model.weights.pocket")
+START = command("bash", str(pocket.REPOSITORY / "scripts" / "start.sh"))
+PIP = python_command("-m", "pip", "install", "-r", str(pocket.REPOSITORY / "requirements.txt"))
+INSTALL = PIP if pip_may_install() else START
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `state` is "ok", "warning" or "fault"; `fix` is a command or None."""
+    """One finding. `state` is "ok", "warning" or "fault"; `fix` is a command, or advice where no command helps."""
 
     name: str
     state: str
@@ -75,7 +87,7 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
 
 def _check_versions(versions: dict[str, str | None]) -> Iterator[Check]:
     if not python_is_supported():
-        yield Check("python", "fault", f"Python {versions['python']} is too old: 3.11 or later is needed.", "bash scripts/start.sh")
+        yield Check("python", "fault", f"Python {versions['python']} is too old: 3.11 or later is needed.", START)
     missing, unusual = version_faults(pocket.REPOSITORY / "requirements.txt")
     if missing:
         yield Check("packages", "fault", "; ".join(missing) + ".", INSTALL)
@@ -97,7 +109,7 @@ def _memory(preset: Preset, device: Device | None) -> list[dict]:
     free = device.free_bytes if device else None
     rows = []
     for precision in PRECISIONS:
-        needed = needed_bytes(SIZES[preset.name], precision, preset.context_length)
+        needed = needed_bytes(SIZES[preset.name], precision, preset.context_length, preset.kv_slots)
         fits = None if free is None else needed <= free
         rows.append({"precision": precision, "needed_bytes": needed, "available_bytes": free, "fits": fits})
     return rows
@@ -111,23 +123,25 @@ def _check_memory(preset: Preset, memory: list[dict]) -> Iterator[Check]:
         yield Check("memory", "warning", "How much memory is free can't be told here.")
         return
     fitting = [row["precision"] for row in memory if row["fits"]]
-    free, least = memory[0]["available_bytes"], min(row["needed_bytes"] for row in memory)
-    if not fitting:
-        smaller = None if preset.name == DEFAULT_PRESET else f"python app.py --preset {DEFAULT_PRESET}"
+    free, least = memory[0]["available_bytes"], needed_bytes(SIZES[preset.name], PRECISIONS[-1], preset.context_length, 1)
+    if not fitting and least <= free:
+        detail = f"{_gigabytes(free)} are free: that is sure to be enough for one conversation at a time, in {PRECISIONS[-1]} only."
+        yield Check("memory", "warning", detail, _page("--preset", preset.name, _PRECISION_FLAGS[PRECISIONS[-1]]))
+    elif not fitting:
         detail = f"{_gigabytes(free)} are free, and {preset.name} needs {_gigabytes(least)} at least. Close other programs."
-        yield Check("memory", "fault", detail, smaller)
+        again = python_command("-m", "minigpt4_model", "doctor", "--preset", preset.name)
+        yield Check("memory", "fault", detail, again if preset.name == DEFAULT_PRESET else _page("--preset", DEFAULT_PRESET))
     elif "16 bit" not in fitting:
         flag = _PRECISION_FLAGS[fitting[0]]
-        yield Check("memory", "warning", f"Only {' and '.join(fitting)} fit.", f"python app.py --preset {preset.name} {flag}")
+        yield Check("memory", "warning", f"Only {' and '.join(fitting)} fit.", _page("--preset", preset.name, *flag.split()))
     else:
         yield Check("memory", "ok", f"{_gigabytes(free)} are free: {', '.join(fitting)} fit.")
 
 
 def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> Iterator[Check]:
     if model_dir is None and preset.name != "pocket":
-        command = "python -m minigpt4_model import-official --help"
-        detail = f"The weights of {preset.name} are not fetched automatically: build a directory from the official files (--model DIR)."
-        yield Check("files", "fault", detail, command)
+        detail = f"The weights of {preset.name} are not fetched automatically. --model DIR checks a directory that you have."
+        yield Check("files", "fault", detail, _page("--preset", DEFAULT_PRESET))
         return
     checkpoint = model_dir or pocket.POCKET_CHECKPOINT
     config_check, config = _read_config(checkpoint, model_dir is None)
@@ -141,7 +155,7 @@ def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> 
         weights = _check_weights(checkpoint, model_dir is None)
         yield weights
         if weights.state == "ok":
-            yield _check_pairing(checkpoint, config, frozen_are_whole)
+            yield _check_pairing(checkpoint, config, frozen_are_whole, _restore(model_dir is None))
 
 
 def _read_config(checkpoint: Path, is_shipped: bool) -> tuple[Check, dict]:
@@ -168,8 +182,10 @@ def _check_pocket_parts(progress: Progress) -> Iterator[Check]:
 
 def _check_weights(checkpoint: Path, is_shipped: bool) -> Check:
     """Every safetensors file that the directory speaks of opens, and is as long as its header says."""
-    from safetensors import SafetensorError, safe_open
-
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError:
+        return Check("weights", "warning", "Not checked: the package safetensors is not installed.", INSTALL)
     index = checkpoint / "model.safetensors.index.json"
     try:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values())) if index.exists() else ["model.safetensors"]
@@ -183,12 +199,12 @@ def _check_weights(checkpoint: Path, is_shipped: bool) -> Check:
     return Check("weights", "ok", f"{', '.join(names)} in {checkpoint} can be read.")
 
 
-def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool) -> Check:
+def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool, fix: str) -> Check:
     if config.get("frozen_parts") is None:
         return Check("pairing", "ok", "One directory holds all parts of the model.")
     if not config.get("trained_with"):
         detail = f"{checkpoint / 'config.json'} does not record what the projection was trained with."
-        return Check("pairing", "fault", detail, "git checkout -- checkpoints/pocket")
+        return Check("pairing", "fault", detail, fix)
     if not frozen_are_whole:
         return Check("pairing", "warning", "Not checked: the frozen parts are not whole.")
     row = PRESETS["pocket"]
@@ -200,13 +216,17 @@ def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool) -> Ch
     try:
         check_pairing(config["trained_with"], actual, str(checkpoint))
     except WeightsError as error:
-        return Check("pairing", "fault", str(error), "git checkout -- checkpoints/pocket")
+        return Check("pairing", "fault", str(error), fix)
     names = " and ".join(part["name"] for part in actual.values())
     return Check("pairing", "ok", f"The projection was trained with this {names}.")
 
 
 def _restore(is_shipped: bool) -> str:
-    return "git checkout -- checkpoints/pocket" if is_shipped else "python -m minigpt4_model import-official --help"
+    return pocket.how_to_restore_checkpoint() if is_shipped else "Restore the directory from where it came from."
+
+
+def _page(*flags: str) -> str:
+    return python_command(str(pocket.REPOSITORY / "app.py"), *flags)
 
 
 def _free_disk(directory: Path) -> int:

@@ -5,6 +5,7 @@ trainer writes it, which holds what was trained and names in `config.json` (`fro
 it was trained against. The pocket preset is such a checkpoint, `checkpoints/pocket/`.
 """
 
+import importlib.util
 import json
 import logging
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import torch
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..presets import DEFAULT_PRESET, PRESETS
+from .advice import python_command
 from .errors import WeightsError
 from .pairing import check_pairing, describe_pairing
-from .pocket import POCKET_CHECKPOINT, ensure_pocket
+from .pocket import POCKET_CHECKPOINT, REPOSITORY, ensure_pocket, how_to_restore_checkpoint
 
 TRAINED_PREFIXES = ("model.query_tokens", "model.qformer.", "model.language_projection.")
 CLASSIFIER = "classifier."  # the encoder's ImageNet classes: not part of the model, which looks at the features before them
@@ -38,6 +40,10 @@ def choose_device(device: str | None = None) -> torch.device:
     if not available.get(chosen.type, False):
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise WeightsError(f"--device {device}: not available on this machine. There is: {there}.")
+    count = torch.cuda.device_count() if chosen.type == "cuda" else 1
+    if (chosen.index or 0) >= count:
+        highest = f"cuda:0 to cuda:{count - 1}" if count > 1 else f"{chosen.type}:0"
+        raise WeightsError(f"--device {device}: not available on this machine. Of {chosen.type} there is: {highest}.")
     return chosen
 
 
@@ -64,7 +70,7 @@ def load_model(
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
 ) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
-    """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory.
+    """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory; a `Path` is always a directory.
 
     Raises `WeightsError` (files, device, precision) or `PairingError` (a projection with other frozen parts than its own).
     """
@@ -89,17 +95,19 @@ def load_model(
 
 def find_checkpoint(source: str | Path) -> Path:
     """The directory of a preset or of a path; raises `WeightsError` when there is nothing to load."""
-    if str(source) == "pocket":
-        directory = POCKET_CHECKPOINT
-    elif str(source) in PRESETS:
+    if source == "pocket":
+        if not (POCKET_CHECKPOINT / "config.json").is_file():
+            raise WeightsError(f"{POCKET_CHECKPOINT / 'config.json'} is missing. Restore it: {how_to_restore_checkpoint()}")
+        return POCKET_CHECKPOINT
+    if source in PRESETS:
         raise WeightsError(
             f"--preset {source}: its weights are not fetched automatically. Build the model's directory from files that "
             "you have and pass it with --model DIR, or leave the flag out for the pocket preset."
         )
-    else:
-        directory = Path(source).expanduser()
+    directory = Path(source).expanduser()
     if not (directory / "config.json").is_file():
-        raise WeightsError(f"--model {directory}: there is no config.json in it, so it is not a model's directory.")
+        meant = f" The preset of that name is --preset {source}." if str(source) in PRESETS else ""
+        raise WeightsError(f"--model {directory}: there is no config.json in it, so it is not a model's directory.{meant}")
     return directory
 
 
@@ -124,6 +132,10 @@ def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
         raise WeightsError("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
     if not (load_in_8bit or load_in_4bit):
         return None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        flag = "--load-in-8bit" if load_in_8bit else "--load-in-4bit"
+        fix = python_command("-m", "pip", "install", "-r", str(REPOSITORY / "requirements.txt"))
+        raise WeightsError(f"{flag} needs the package bitsandbytes, which is not installed. Leave the flag out, or: {fix}")
     from transformers import BitsAndBytesConfig
 
     # It computes in fp16 and says so at every matrix of every token.

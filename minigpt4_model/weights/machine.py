@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +40,13 @@ def installed_versions() -> dict[str, str | None]:
 def version_faults(requirements: Path) -> tuple[list[str], list[str]]:
     """Lines of a requirements file that this environment does not meet: (what stops a preset, what only narrows the choice).
 
-    Both are empty where all is well or there is no such file.
+    Both are empty where all is well or there is no such file. A Python without `packaging`, which comes with the packages asked
+    for, can't compare versions: then a name counts as met, and a line for some systems only as not meant.
     """
-    from packaging.requirements import Requirement
-
+    try:
+        from packaging.requirements import Requirement
+    except ModuleNotFoundError:
+        Requirement = _NameOnly
     missing, unusual = [], []
     for line in requirements.read_text(encoding="utf-8").splitlines() if requirements.exists() else []:
         line = line.partition("#")[0].strip()
@@ -62,6 +66,21 @@ def version_faults(requirements: Path) -> tuple[list[str], list[str]]:
         if not wanted.specifier.contains(version, prereleases=True):
             unusual.append(f"{wanted.name} is {version}, and {line} is asked for")
     return missing, unusual
+
+
+class _NameOnly:
+    """The part of `packaging.requirements.Requirement` that `version_faults` reads, of a line's name alone."""
+
+    def __init__(self, line: str):
+        self.name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+        self.marker = self if ";" in line else None
+        self.specifier = self
+
+    def evaluate(self) -> bool:
+        return False
+
+    def contains(self, version: str, prereleases: bool) -> bool:
+        return True
 
 
 def cpu_features() -> list[str]:
@@ -112,6 +131,12 @@ def find_devices() -> list[Device]:
         found.append(Device("mps", "Apple GPU", free_memory()))
     title = f"{platform.processor() or platform.machine()}, {cpu_count()} processors, {torch.get_num_threads()} threads"
     return [*found, Device("cpu", title, free_memory())]
+
+
+def pip_may_install() -> bool:
+    """Whether pip may change this environment: Debian and others refuse for the system's own Python."""
+    in_environment = sys.prefix != sys.base_prefix
+    return in_environment or not (Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").exists()
 
 
 def python_is_supported() -> bool:

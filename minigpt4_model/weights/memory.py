@@ -1,4 +1,4 @@
-"""How much memory a preset needs in each precision, reckoned from its architecture: weights, one full conversation, and the program.
+"""How much memory a preset needs in each precision, reckoned from its architecture: weights, full conversations, and the program.
 
 An estimate for deciding what fits, good to about a tenth; nothing here measures. Sizes are bytes.
 """
@@ -66,10 +66,13 @@ SIZES: Mapping[str, PresetSize] = MappingProxyType(
 )
 
 
-def needed_bytes(size: PresetSize, precision: str, context_length: int) -> int:
-    """Memory for one conversation of `context_length` tokens. Encoder, tables and cache are 16 bit in 8 and 4 bit; Q-Former is 32 bit."""
+def needed_bytes(size: PresetSize, precision: str, context_length: int, conversations: int) -> int:
+    """Memory with the keys and values of so many `conversations` of `context_length` tokens, answers in progress included.
+
+    Encoder, tables and cache are 16 bit in 8 and 4 bit; the Q-Former is 32 bit.
+    """
     other = 4 if precision == "float32" else 2
     language_model = size.language_model
     weights = language_model.linear_parameters * _LINEAR_BYTES[precision]
     weights += (language_model.table_parameters + size.vision_encoder_parameters) * other + size.trained_parameters * 4
-    return int(weights) + language_model.cache_bytes(context_length, other) + _PROGRAM_BYTES
+    return int(weights) + conversations * language_model.cache_bytes(context_length, other) + _PROGRAM_BYTES

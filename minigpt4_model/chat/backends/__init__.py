@@ -5,7 +5,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ...presets import DEFAULT_PRESET, get_preset
 from .base import Backend, BackendError
@@ -26,11 +28,12 @@ class BackendOptions:
 
 def _open_torch(options: BackendOptions) -> Backend:
     from ...weights.errors import WeightsError
-    from ..engine import load_engine
 
     try:
+        from ..engine import load_engine
+
         return load_engine(
-            options.model or get_preset(options.preset or DEFAULT_PRESET).name,
+            Path(options.model) if options.model else get_preset(options.preset or DEFAULT_PRESET).name,
             device=options.device,
             dtype=options.dtype,
             load_in_8bit=options.load_in_8bit,
@@ -38,6 +41,27 @@ def _open_torch(options: BackendOptions) -> Backend:
         )
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error
+    except (ImportError, RuntimeError, MemoryError) as error:  # what drivers, allocators and bitsandbytes have to say
+        raise BackendError(_explain(error, options)) from error
+
+
+# How torch's allocators for CUDA, MPS and the CPU begin or go on.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def _explain(error: Exception, options: BackendOptions) -> str:
+    """Why the model could not be loaded, with the flag that may help."""
+    from ...weights.advice import python_command
+
+    device = f" --device {options.device}" if options.device else ""
+    told = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        fewer = "--device cpu" if options.load_in_4bit else "--load-in-4bit" if options.load_in_8bit else "--load-in-8bit or --load-in-4bit"
+        return f"The model does not fit into the memory{' of' + device if device else ''}: try {fewer}, or close other programs. ({told})"
+    given = [device, " --load-in-8bit" if options.load_in_8bit else "", " --load-in-4bit" if options.load_in_4bit else ""]
+    what = f"The model could not be loaded{' with' if any(given) else ''}{''.join(given)}: {told}"
+    doctor = python_command("-m", "minigpt4_model", "doctor")
+    return f"{what}\nTry --device cpu without --load-in-8bit and --load-in-4bit. What this machine has: {doctor}"
 
 
 def _open_echo(options: BackendOptions) -> Backend:
@@ -55,18 +79,11 @@ BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = MappingProxyType(
 )
 
 
-def open_backend(
-    name: str,
-    *,
-    preset: str | None = None,
-    model: str | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    load_in_8bit: bool = False,
-    load_in_4bit: bool = False,
-    base_url: str | None = None,
-) -> Backend:
-    """The backend called `name`, ready to answer. Raises `BackendError` whose text names the flag or file and the fix."""
+def open_backend(name: str, **options: Any) -> Backend:
+    """The backend called `name`, ready to answer; `options` are the fields of `BackendOptions`.
+
+    Raises `BackendError` whose text names the flag or file and the fix.
+    """
     if name not in BACKENDS:
         raise BackendError(f"--backend {name}: there is no such backend. Choose one of: {', '.join(BACKENDS)}.")
-    return BACKENDS[name](BackendOptions(preset, model, device, dtype, load_in_8bit, load_in_4bit, base_url))
+    return BACKENDS[name](BackendOptions(**options))

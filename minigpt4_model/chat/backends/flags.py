@@ -1,0 +1,27 @@
+"""The flags that say which model answers and how it is loaded, the same for every verb that asks one."""
+
+import argparse
+
+from ...presets import DEFAULT_PRESET, PRESETS
+
+
+def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", choices=list(PRESETS), metavar="P", help=f"one of {', '.join(PRESETS)} (default: {DEFAULT_PRESET})")
+    which.add_argument("--model", metavar="DIR", help="a model's directory, in place of a preset")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    parser.add_argument("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: what suits the device)")
+    bits = parser.add_mutually_exclusive_group()
+    for count, share in ((8, "half"), (4, "a quarter of")):
+        bits.add_argument(
+            f"--load-in-{count}bit",
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help=f"the LLM in {count} bits: {share} the memory of float16",
+        )
+
+
+def model_options(args: argparse.Namespace) -> dict:
+    """What `open_backend` takes, of what the flags of `add_model_flags` say."""
+    names = ("preset", "model", "device", "dtype", "load_in_8bit", "load_in_4bit")
+    return {name: getattr(args, name) for name in names}
