@@ -67,12 +67,13 @@ def scene_conversations(cache: FeatureCache, pictures: PocketPictures, stage: in
         chosen = chance.integers(len(cache), size=count).tolist()
         features = jitter(cache[chosen], chance)
         examples = []
+        turns = int(chance.choice((1, 1, 1, 2, 2, 3)))  # alike in a batch, which is padded to its longest
         for index in chosen:
             scene, words_chance = pictures.scene(index), random.Random(int(chance.integers(2**63)))
             if stage == 1:
                 messages = stage1_messages(scene, PLACEHOLDER, words_chance)
             else:
-                messages = stage2_messages(scene, PLACEHOLDER, words_chance, pictures.bank.sprites)
+                messages = stage2_messages(scene, PLACEHOLDER, words_chance, pictures.bank.sprites, turns)
             examples.append(Example(messages, words_of(scene)))
         return features, examples
 
@@ -130,6 +131,10 @@ class NamingTest:
         """Share of pictures that the model names when asked, greedily."""
         return self.share(self.answers(model, processor, question))
 
+    def first(self, count: int) -> "NamingTest":
+        """The same test on fewer pictures: asking the LLM takes a second each on a busy core."""
+        return NamingTest(self.cache, self.things[:count])
+
     def answers(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, question: str) -> list[str]:
         """What the model says to `question`, for each picture."""
         with torch.inference_mode():
@@ -144,7 +149,7 @@ class NamingTest:
 
 
 def generate_answers(
-    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, tokens: torch.Tensor, question: str, max_new_tokens: int = 16
+    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, tokens: torch.Tensor, question: str, max_new_tokens: int = 12
 ) -> list[str]:
     """Greedy answers to one question about each picture, given by its image tokens `(B, T, D)`."""
     message = {"role": "user", "content": [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": question}]}

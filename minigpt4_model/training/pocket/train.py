@@ -41,14 +41,15 @@ class Recipe:
     min_learning_rate: float
     warmup_steps: int
     eval_steps: int
+    save_steps: int
     photographs: float
     word_weight: float = 0.0
 
 
 RECIPES = {
-    "representation": Recipe(2400, 64, 1e-3, 2e-5, 100, 300, photographs=0.25),
-    "stage1": Recipe(1500, 12, 2e-4, 2e-5, 100, 250, photographs=0.25, word_weight=0.3),
-    "stage2": Recipe(2500, 12, 1e-4, 5e-6, 50, 250, photographs=0.17, word_weight=0.3),
+    "representation": Recipe(1200, 64, 1e-3, 2e-5, 100, 300, 100, photographs=0.25),
+    "stage1": Recipe(60, 12, 2e-4, 1e-4, 10, 60, 20, photographs=0.25, word_weight=0.3),
+    "stage2": Recipe(180, 12, 2e-4, 1e-5, 10, 180, 20, photographs=0.17, word_weight=0.3),
 }
 
 TESTS = {
@@ -109,7 +110,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     else:
 
         def evaluate() -> dict[str, float]:
-            return _with_score({name: test.ask(model, processor) for name, test in tests.items()})
+            return _with_score({name: test.first(24).ask(model, processor) for name, test in tests.items()})
 
         drawn = (
             stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])),
@@ -125,6 +126,8 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         min_learning_rate=recipe.min_learning_rate,
         warmup_steps=recipe.warmup_steps,
         eval_steps=recipe.eval_steps,
+        save_steps=recipe.save_steps,
+        log_steps=10,
     )
     return Trainer(model, objective, arguments)
 
