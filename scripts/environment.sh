@@ -2,7 +2,15 @@
 # Offers  environment [extra]  which leaves $python pointing at the environment's interpreter. Touches no other environment.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-python="$root/.venv/bin/python"
+
+# Where an environment has its interpreter: Windows puts it elsewhere than everybody else.
+interpreter() {
+  python="$root/.venv/bin/python"
+  if [ ! -e "$python" ] && [ -e "$root/.venv/Scripts/python.exe" ]; then
+    python="$root/.venv/Scripts/python.exe"
+  fi
+}
+interpreter
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -52,6 +60,7 @@ environment() {
       say "$found cannot make environments. On Debian and Ubuntu: apt-get install python3-venv"
       return 1
     fi
+    interpreter
   fi
   hash="$(wanted "$extra")"
   if [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ]; then

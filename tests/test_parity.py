@@ -1,6 +1,6 @@
 """Parity with the original implementation, stage by stage, on its own outputs for a tiny model (tests/parity_fixtures).
 
-The tolerances are about ten times the differences measured; `python tests/test_parity.py` prints the table.
+The tolerances are about ten times the differences measured; `python -m tests.test_parity` prints the table.
 """
 
 import json

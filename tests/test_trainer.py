@@ -263,6 +263,45 @@ def test_the_best_is_replaced_only_by_a_whole_copy(tmp_path, monkeypatch):
     assert (tmp_path / "best" / "model.safetensors").read_text() == "new"
 
 
+@pytest.mark.parametrize("killed_at", ["rename 1", "rename 2", "deleting"])
+def test_a_kill_never_loses_the_best(tmp_path, monkeypatch, killed_at):
+    for name, text in (("last", "new"), ("best", "old")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(text)
+    calls, replace, rmtree = [], checkpoint.os.replace, checkpoint.shutil.rmtree
+
+    def killed_rename(*arguments):
+        calls.append(f"rename {len(calls) + 1}")
+        if calls[-1] == killed_at:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    def killed_delete(path, ignore_errors):
+        if path.exists() and killed_at == "deleting":
+            raise KeyboardInterrupt
+        rmtree(path, ignore_errors)
+
+    monkeypatch.setattr(checkpoint.os, "replace", killed_rename)
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", killed_delete)
+    with pytest.raises(KeyboardInterrupt):
+        keep_best(tmp_path / "last", tmp_path / "best")
+    monkeypatch.undo()
+    kept = {path.parent.name: path.read_text() for path in tmp_path.glob("*/model.safetensors")}
+    assert kept.get("best", kept.get("best.old")) in ("old", "new")
+
+    def half(source, target, ignore):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.shutil, "copytree", half)  # the next one fails, and still there is a best one
+    with pytest.raises(OSError, match="No space left"):
+        keep_best(tmp_path / "last", tmp_path / "best")
+    assert (tmp_path / "best" / "model.safetensors").read_text() == ("new" if killed_at == "deleting" else "old")
+    monkeypatch.undo()
+    keep_best(tmp_path / "last", tmp_path / "best")
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+
+
 # --- the schedule
 
 

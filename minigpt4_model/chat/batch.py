@@ -9,12 +9,12 @@ import dataclasses
 import json
 import logging
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..weights.cache import write_atomically
 from .backends.base import Answer, Backend, BackendError
 from .messages import MessageError, question, text_message
 from .pictures import LoadedPicture, PictureError, load_picture
@@ -258,16 +258,10 @@ def _is_torn(line: bytes) -> bool:
 
 def _arrange(output: Path, items: list[Item]) -> None:
     """Makes `output` hold the lines there are, in the input's order: failed lines that are asked again come out of it."""
-    lines = [item.line + "\n" for item in items if item.line]
-    if output.exists() and output.read_bytes() == "".join(lines).encode("utf-8", "backslashreplace"):
+    whole = "".join(item.line + "\n" for item in items if item.line).encode("utf-8", "backslashreplace")
+    if output.exists() and output.read_bytes() == whole:
         return
-    unfinished = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(unfinished, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(lines)
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomically(output, whole)
 
 
 def _progress(items: list[Item], done: int) -> Iterable[Item]:

@@ -60,9 +60,17 @@ def load_state(directory: Path) -> dict | None:
 
 
 def keep_best(directory: Path, best: Path) -> None:
-    """Copies the checkpoint in `directory` to `best`, replacing what was there only when the copy is whole."""
-    temporary = best.with_name(best.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(directory, temporary, ignore=shutil.ignore_patterns(STATE_FILE + "*"))
-    shutil.rmtree(best, ignore_errors=True)
-    os.replace(temporary, best)
+    """Copies the checkpoint in `directory` to `best`, replacing what was there only when the copy is whole.
+
+    A kill leaves the old one in `best` or, between two renames, in `best.old`, from which the next call takes it back.
+    """
+    new, old = (best.with_name(best.name + ending) for ending in (".tmp", ".old"))
+    if old.exists() and not best.exists():
+        os.replace(old, best)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(directory, new, ignore=shutil.ignore_patterns(STATE_FILE + "*"))
+    if best.exists():
+        os.replace(best, old)
+    os.replace(new, best)
+    shutil.rmtree(old, ignore_errors=True)

@@ -46,13 +46,17 @@ class Check:
     fix: str | None = None
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Prints the report; 0 when the preset can run, 1 when a fault stops it. A wrong flag ends with 2, as argparse does."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m minigpt4_model doctor", description="Check this machine and the files of a preset.")
     parser.add_argument("--preset", choices=list(PRESETS), default=DEFAULT_PRESET, help="which preset is to run (%(default)s)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model's directory to check in place of the preset's own")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the report; 0 when the preset can run, 1 when a fault stops it. A wrong flag ends with 2, as argparse does."""
+    args = build_parser().parse_args(argv)
     report = examine(PRESETS[args.preset], args.model, silent if args.json else console)
     print(json.dumps(report, indent=2) if args.json else render(report))
     return 0 if report["ok"] else 1

@@ -4,7 +4,7 @@
     python -m minigpt4_model.training.pocket.train stage1 --init runs/representation/best --output-dir runs/stage1
     python -m minigpt4_model.training.pocket.train stage2 --init runs/stage1/best --output-dir runs/stage2
 
-Run the same command again to go on after an interruption. `scripts/train_pocket.sh` is the record of the shipped checkpoint.
+Run the same command again to go on after an interruption. `scripts/train_pocket_*.sh` are the record of the shipped checkpoint.
 """
 
 import argparse
