@@ -21,18 +21,20 @@ from .wording import mention
 
 
 def jitter(
-    features: torch.Tensor, chance: np.random.Generator, noise: float = 0.3, dropped: float = 0.25, mixed: float = 0.3
+    features: torch.Tensor, chance: np.random.Generator, noise: float = 0.3, hidden: float = 0.25, mixed: float = 0.3
 ) -> torch.Tensor:
     """Features `(B, N, Dv)` of pictures that are a little different, since each picture is met many times.
 
-    Up to a share `mixed` of another picture shines through, `noise` is added, and a share `dropped` of the patches is hidden.
+    Up to a share `mixed` of another picture shines through, noise up to `noise` is added, and up to a share `hidden` of the
+    patches is covered by the picture's mean. One in three stays as it is: a model that only met changed features
+    answers nonsense to unchanged ones, because it comes to lean on the change.
     """
     generator = torch.Generator().manual_seed(int(chance.integers(2**63)))
-    share = mixed * torch.rand(len(features), 1, 1, generator=generator)
-    features = features + share * (features.roll(1, 0) - features)
-    features = features + noise * torch.randn(features.shape, generator=generator)
-    hidden = torch.rand(features.shape[:2], generator=generator) < dropped
-    return features.masked_fill(hidden[..., None], 0.0)
+    strength = (1.5 * torch.rand(len(features), 1, 1, generator=generator) - 0.5).clamp_min(0)
+    changed = features + mixed * strength * (features.roll(1, 0) - features)
+    changed = changed + noise * strength * torch.randn(features.shape, generator=generator)
+    covered = torch.rand(features.shape[:2], generator=generator)[..., None] < hidden * strength
+    return torch.where(covered, features[:, :1], changed)
 
 
 def scene_words(cache: FeatureCache, pictures: PocketPictures) -> Source:
