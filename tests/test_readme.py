@@ -31,7 +31,7 @@ def files_named(text: str) -> list[str]:
     found = []
     for line in text.splitlines():
         depth = (len(line) - len(line.lstrip())) // 2
-        names = re.match(r"\s*(\S+(?:, \S+)*)(?:\s|$)", line)[1].split(", ")
+        names = re.match(r"\s*([^\s,]+(?:, [^\s,]+)*)", line)[1].split(", ")
         folders[depth:] = [names[0]]
         found += ["".join(folders[:depth]) + name for name in names]
     return found
