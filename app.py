@@ -38,24 +38,30 @@ def build_parser() -> argparse.ArgumentParser:
     model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps … (default: the best there is)")
     model.add_argument("--dtype", default="auto", choices=DTYPES, help="precision of the weights (default: what suits the device)")
     model.add_argument(
-        "--load-in-8bit", action=argparse.BooleanOptionalAction, default=False, help="LLM in 8 bits: half the memory of float16 (CUDA)"
+        "--load-in-8bit",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="LLM in 8 bits: half the memory of float16; on CUDA, and on the CPU, slowly",
     )
     model.add_argument(
-        "--load-in-4bit", action=argparse.BooleanOptionalAction, default=False, help="LLM in 4 bits: a quarter of the memory (CUDA)"
+        "--load-in-4bit",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="LLM in 4 bits: a quarter of the memory; on CUDA, and on the CPU, slowly",
     )
     page = parser.add_argument_group("where the page is")
     # A Space sets these two variables.
     page.add_argument(
         "--host",
         metavar="H",
-        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1",
         help="address to listen on; 0.0.0.0 lets the local network in (default: %(default)s)",
     )
     page.add_argument(
         "--port",
         metavar="N",
         type=int,
-        default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
+        default=os.environ.get("GRADIO_SERVER_PORT") or "7860",
         help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     page.add_argument(
@@ -73,40 +79,67 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--backend openai and --base-url URL belong together: give both or neither.")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
-    from minigpt4_model.ui.address import PortInUse, listen
+    try:
+        return _open_page(args)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+def _open_page(args: argparse.Namespace) -> int:
+    """Serve the page that the flags ask for. What can be wrong is looked at before anything is loaded, which takes long."""
+    from minigpt4_model.ui.address import listen
+    from minigpt4_model.ui.demo_questions import load_demo_questions
 
     try:
         listener = listen(args.host, args.port)
+        examples = load_demo_questions()
+        _make_upload_folder()
         backend = _open_backend(args)
-    except (PortInUse, ValueError, RuntimeError, OSError) as fault:
+    except (ValueError, RuntimeError, OSError) as fault:
         print(fault, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows cleans up
-    run_page(backend, listener, args.share)
+    run_page(backend, listener, examples, args.share)
     return 0
 
 
-def run_page(backend, listener, share: bool = False) -> None:
-    """Serve the page of `backend` on the socket `listener` until interrupted.
+def run_page(backend, listener, examples=(), share: bool = False) -> None:
+    """Serve the page of `backend` on the socket `listener` until interrupted. `examples` are demo questions to begin with.
 
     What visitors upload lies in a folder that nobody else can read and that is removed at the end.
     """
-    with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=os.environ.get("GRADIO_TEMP_DIR"), ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=_upload_folder(), ignore_cleanup_errors=True) as folder:
         # Before Gradio is imported: it reads both when it is.
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from minigpt4_model.ui.conversation import ConversationStore
-        from minigpt4_model.ui.demo_questions import load_demo_questions
         from minigpt4_model.ui.page import build_page
         from minigpt4_model.ui.server import build_server, serve
 
-        page = build_page(backend, ConversationStore(Path(folder) / "pictures"), load_demo_questions())
+        page = build_page(backend, ConversationStore(Path(folder) / "pictures"), examples)
         try:
             serve(build_server(page), listener, share)
         except KeyboardInterrupt:
             print("Closed.")
         finally:
             backend.close()
+
+
+def _upload_folder() -> str | None:
+    return os.environ.get("GRADIO_TEMP_DIR") or None
+
+
+def _make_upload_folder() -> None:
+    """The folder for uploads that GRADIO_TEMP_DIR names, if it names one. Raises `OSError` if nothing can be written there."""
+    folder = _upload_folder()
+    if folder is None:
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as fault:
+        raise OSError(f"GRADIO_TEMP_DIR={folder}: uploads cannot be kept there ({fault.strerror}). Name a folder to write in.") from fault
 
 
 def _open_backend(args: argparse.Namespace):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import app
+from minigpt4_model.ui.demo_questions import load_demo_questions
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +42,7 @@ def test_a_space_says_where_to_listen(monkeypatch):
         (["--preset", "pockett"], "--preset"),
         (["--port", "many"], "--port"),
         (["--backend", "echo", "--port", "70000"], "--port"),
+        (["--backend", "echo", "--host", "192.0.2.1"], "--host"),
     ],
 )
 def test_flags_that_cannot_be_are_named(flags, told, capsys):
@@ -60,6 +62,41 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(capsys):
     assert f"--port {port}" in told.err and "Loading" not in told.out
 
 
+@pytest.fixture
+def unloaded(monkeypatch):
+    """What was loaded: a fault that is told in time leaves it empty."""
+    loaded = []
+    monkeypatch.setattr(app, "_open_backend", loaded.append)
+    return loaded
+
+
+def test_a_fault_in_the_demo_questions_is_told_before_anything_is_loaded(monkeypatch, tmp_path, capsys, unloaded):
+    questions = tmp_path / "demo_questions.txt"
+    monkeypatch.setattr(load_demo_questions, "__defaults__", (questions, tmp_path))
+    for content, told in [(b"apple.png What is it?", "line 1"), (b"# \xff", "UTF-8")]:
+        questions.write_bytes(content)
+        assert app.main(["--port", "0"]) == 1
+        err = capsys.readouterr().err
+        assert str(questions) in err and told in err
+    assert unloaded == []
+
+
+def test_a_folder_for_uploads_that_cannot_be_is_told_before_anything_is_loaded(monkeypatch, tmp_path, capsys, unloaded):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "folder"))
+    assert app.main(["--port", "0"]) == 1
+    assert "GRADIO_TEMP_DIR" in capsys.readouterr().err and unloaded == []
+
+
+def test_ctrl_c_while_loading_ends_quietly(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "_open_backend", interrupted)
+    assert app.main(["--port", "0"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
 def test_importing_and_help_load_nothing_heavy():
     script = (
         "import sys, app\n"
@@ -74,7 +111,7 @@ def test_importing_and_help_load_nothing_heavy():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("uploads")
+    folder = tmp_path_factory.mktemp("uploads") / "made" / "when needed"
     command = [sys.executable, "-X", "importtime", "app.py", "--backend", "echo", "--port", "0"]
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "GRADIO_TEMP_DIR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

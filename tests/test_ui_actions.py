@@ -1,12 +1,16 @@
 """What a visitor can do, without a browser: limits, refusals, faults, leaving."""
 
 import dataclasses
+from pathlib import Path
 
 import PIL.Image
 import pytest
 
 from minigpt4_model.chat.backends.base import AnswerStream, BackendError
 from minigpt4_model.chat.backends.echo import EchoBackend
+from minigpt4_model.chat.messages import load_conversation
+from minigpt4_model.chat.pictures import load_picture
+from minigpt4_model.chat.render import Rendered, fit_to_context
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.ui.actions import MAX_PICTURES_PER_QUESTION, MAX_QUESTION_CHARACTERS, Actions
 from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, ConversationStore
@@ -40,6 +44,17 @@ class Broken(EchoBackend):
             raise self.fault
 
         return AnswerStream(run)
+
+
+class SmallContext(EchoBackend):
+    """Has room for twelve words, which it makes as the engine does."""
+
+    def stream(self, messages, settings=None):
+        def render(turns):
+            return Rendered(input_ids=[0] * sum(len(turn.text.split()) for turn in turns))
+
+        fit_to_context(load_conversation(messages), render, 12)
+        return super().stream(messages, settings)
 
 
 @pytest.fixture
@@ -151,6 +166,57 @@ def test_an_unforeseen_fault_tells_no_insides_to_the_visitor(store, caplog):
     assert "Something went wrong" in shown[-1].status and "secret" not in shown[-1].status
     assert "secret inside" in caplog.text
     assert not conversation.busy
+
+
+def test_a_question_that_is_too_long_does_not_spoil_the_next_one(store, files):
+    actions, conversation = Actions(SmallContext(), store), store.open()
+    for _ in range(2):
+        assert "Shorten the question" in ask(actions, conversation, "long " * 20, files[:1])[-1].status
+    ask(actions, conversation, "short enough")
+    last = conversation.exchanges[-1]
+    assert last.state == FINISHED
+    assert last.answer == "I received 2 pictures (20x20, 20x20) and 0 earlier questions. You said: short enough"
+
+
+def test_a_picture_is_spoken_of_once_and_by_its_own_name(store, tmp_path):
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+    PIL.Image.new("RGB", (200, 20)).save(tmp_path / "our fence.png")
+    expected = "our fence.png is 10 times"
+    shown = ask(actions, conversation, "long", [tmp_path / "our fence.png"])
+    assert expected in shown[-1].status and shown[-1].status.count(" times as long") == 1
+    (file,) = actions.undo(conversation.id, 0).box.value["files"]
+    assert Path(file["path"]).name == "our fence.png"
+    shown = ask(actions, conversation, "long", [file["path"]])
+    assert expected in shown[-1].status and shown[-1].status.count(" times as long") == 1
+
+
+def test_pictures_are_opened_once_in_a_conversation(store, files, monkeypatch):
+    opened = []
+    for module in ("actions", "stored_pictures"):
+        monkeypatch.setattr(f"minigpt4_model.ui.{module}.load_picture", lambda path: opened.append(path) or load_picture(path))
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+    ask(actions, conversation, "one", files[:3])
+    for _ in range(3):
+        ask(actions, conversation, "more")
+    assert opened == files[:3]
+    assert "3 pictures (20x20, 21x20, 22x20) and 3 earlier" in conversation.exchanges[-1].answer
+
+
+def test_of_two_questions_at_the_same_time_one_is_refused(store, files, monkeypatch):
+    actions, conversation = Actions(EchoBackend(0.01), store), store.open()
+    first = []
+
+    def open_slowly(path):
+        if not first:  # meanwhile another question comes
+            first.append(actions.ask(conversation.id, {"text": "overtaking", "files": []}, *CONTROLS))
+            next(first[0])
+        return load_picture(path)
+
+    monkeypatch.setattr("minigpt4_model.ui.actions.load_picture", open_slowly)
+    (refused,) = ask(actions, conversation, "slow", files[:1])
+    assert "still being written" in refused.status
+    list(first[0])
+    assert [(exchange.question, exchange.state) for exchange in conversation.exchanges] == [("overtaking", FINISHED)]
 
 
 def test_leaving_in_mid_answer_cancels_it_and_keeps_the_part(store):

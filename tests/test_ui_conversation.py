@@ -5,7 +5,15 @@ import pytest
 
 from minigpt4_model.chat.backends.echo import EchoBackend
 from minigpt4_model.chat.pictures import load_picture
-from minigpt4_model.ui.conversation import FINISHED, STOPPED, Conversation, ConversationExpired, ConversationStore
+from minigpt4_model.ui.conversation import (
+    FAILED,
+    FINISHED,
+    STOPPED,
+    Conversation,
+    ConversationBusy,
+    ConversationExpired,
+    ConversationStore,
+)
 
 
 def picture(colour: str = "teal", size: tuple[int, int] = (64, 48)):
@@ -31,7 +39,8 @@ def test_messages_hold_what_was_asked_and_answered_up_to_the_last_question(store
     answered(conversation, "one", "first", [stored])
     conversation.ask("two")
     assert texts(conversation) == [("user", "one"), ("assistant", "first"), ("user", "two")]
-    assert conversation.messages()[0]["content"][0] == {"type": "image", "image": str(stored.path)}
+    shown = conversation.messages()[0]["content"][0]["image"]
+    assert (shown.digest, shown.image.tobytes()) == (picture().digest, picture().image.tobytes())
     assert EchoBackend().generate(conversation.messages()).startswith("I received 1 picture (64x48) and 1 earlier question.")
 
 
@@ -79,7 +88,7 @@ def test_a_question_without_an_answer_stays_in_the_history():
     assert texts(conversation) == [("user", "one"), ("user", "two")]
 
 
-@pytest.mark.parametrize("replace", [lambda c: c.clear(), lambda c: c.take_back(0), lambda c: c.ask_again(0), lambda c: c.ask("more")])
+@pytest.mark.parametrize("replace", [lambda c: c.clear(), lambda c: c.take_back(0), lambda c: c.ask_again(0)])
 def test_a_replaced_run_is_stopped_and_writes_nothing_more(replace):
     conversation = Conversation()
     run = conversation.ask("one")
@@ -87,6 +96,26 @@ def test_a_replaced_run_is_stopped_and_writes_nothing_more(replace):
     run.write("late", FINISHED)
     assert run.stopped and not run.current
     assert all(exchange.answer == "" for exchange in conversation.exchanges)
+
+
+def test_a_second_question_while_an_answer_is_written_is_refused_and_changes_nothing():
+    conversation = Conversation()
+    run = conversation.ask("one")
+    with pytest.raises(ConversationBusy):
+        conversation.ask("two")
+    run.write("first", FINISHED)
+    assert [(exchange.question, exchange.answer) for exchange in conversation.exchanges] == [("one", "first")]
+
+
+def test_of_a_question_that_failed_only_the_pictures_stay(store):
+    conversation = store.open()
+    conversation.ask("too long", [store.store_picture(picture())]).write("", FAILED, "Too long.")
+    conversation.ask("also too long").write("", FAILED, "Too long.")
+    conversation.ask("broken off").write("half an ans", FAILED, "It broke.")
+    conversation.ask("short")
+    assert [[part["type"] for part in message["content"]] for message in conversation.messages()[:2]] == [["image"], ["text"]]
+    assert [message["content"][-1].get("text") for message in conversation.messages()[1:]] == ["broken off", "half an ans", "short"]
+    assert EchoBackend().generate(conversation.messages()) == "I received 1 picture (64x48) and 1 earlier question. You said: short"
 
 
 def test_stop_before_the_stream_is_there_cancels_it_when_it_comes():
@@ -150,13 +179,3 @@ def test_a_picture_about_to_be_asked_about_is_not_swept_away(tmp_path):
     newer = store.open()
     newer.ask("two", [again])
     assert again.path.exists()
-
-
-def test_stored_pictures_keep_their_pixels_and_show_a_smaller_copy(store):
-    original = picture("orange", (1600, 400))
-    stored = store.store_picture(original)
-    assert load_picture(stored.path).digest == original.digest
-    with PIL.Image.open(stored.view) as view:
-        assert view.size == (1024, 256)
-    assert (stored.width, stored.height) == (1600, 400)
-    assert store.store_picture(picture("orange", (1600, 400))) == stored

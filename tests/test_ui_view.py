@@ -1,16 +1,28 @@
-"""What the page shows of a conversation: layout of messages, HTML as text, the status line."""
+"""What the page shows of a conversation: layout of messages, the status line; and the header."""
 
+import html
+import re
 from pathlib import Path
 
 import gradio as gr
+import PIL.Image
 import pytest
 
-from minigpt4_model.chat.backends.base import Answer, Timings, Usage
-from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, WAITING, Exchange, StoredPicture
-from minigpt4_model.ui.view import answer_markdown, chat_messages, defuse, message_positions, report, undefuse
+from minigpt4_model.chat.backends.base import Answer, BackendDescription, Timings, Usage
+from minigpt4_model.chat.pictures import LoadedPicture, load_picture
+from minigpt4_model.presets import PRESETS
+from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, WAITING, Exchange
+from minigpt4_model.ui.header_panel import header_html
+from minigpt4_model.ui.stored_pictures import StoredPicture
+from minigpt4_model.ui.view import chat_messages, message_positions, report
 
-BREAK = "\u200b"
-PICTURE = StoredPicture(Path("a.png"), Path("a.webp"), 64, 48)
+
+def picture_at(view: Path) -> StoredPicture:
+    return StoredPicture(view.with_suffix(".png"), view, 64, 48, LOADED)
+
+
+LOADED: LoadedPicture = load_picture(PIL.Image.new("RGB", (64, 48)))
+PICTURE = picture_at(Path("a.webp"))
 HISTORY = (
     Exchange("one", (PICTURE, PICTURE), "first", FINISHED),
     Exchange("two", (), "", STOPPED),
@@ -42,50 +54,11 @@ def test_every_message_belongs_to_its_exchange(monkeypatch):
 
 
 def test_pictures_have_a_text_for_those_who_cannot_see_them(tmp_path):
-    import PIL.Image
-
     view = tmp_path / "a.webp"
     PIL.Image.new("RGB", (8, 6)).save(view)
-    shown = chat_messages([Exchange("one", (StoredPicture(view, view, 64, 48),) * 2)])[1]["content"]
+    shown = chat_messages([Exchange("one", (picture_at(view),) * 2)])[1]["content"]
     assert isinstance(shown, gr.Image)
     assert shown.alt_text == "Picture 2 of 2, 64 by 48 pixels"
-
-
-@pytest.mark.parametrize("typed", ["<b>", "</b>", "<!-- x", "<?php", "&lt;", "&#60;", "![x](http://a/b.png)", "a < b && c > d", "<3 & co"])
-def test_defusing_can_be_undone_and_leaves_no_tag(typed):
-    defused = defuse(typed)
-    assert undefuse(defused) == typed
-    for live in ("<b", "</", "<!", "<?", "&l", "&#", "![", "]("):
-        assert live not in defused
-
-
-def test_prose_without_html_is_left_alone():
-    for text in ("2 < 3 & 4 > 1", "[a link](http://example.com)", "**bold** and `code`"):
-        assert answer_markdown(text) == text
-
-
-@pytest.mark.parametrize(
-    ("answer", "shown"),
-    [
-        ("see <b>", f"see <{BREAK}b>"),
-        ("`<b>` and <b>", f"`<b>` and <{BREAK}b>"),
-        ("``a ` <b>`` <b>", f"``a ` <{BREAK}b>`` <{BREAK}b>"),
-        ("```html\n<b>\n```\n<b>", f"```html\n<b>\n```\n<{BREAK}b>"),
-        ("````\n```\n<b>\n````\n<b>", f"````\n```\n<b>\n````\n<{BREAK}b>"),
-        ("```\n<b>", "```\n<b>"),
-        ("``` a ` b\n<b>", f"``` a ` b\n<{BREAK}b>"),
-        ("- x\n  ```\n<b>", f"- x\n  ```\n<{BREAK}b>"),
-        ("\\`<b>\\`", f"\\`<{BREAK}b>\\`"),
-        ("<!DOCTYPE html>\n<html></html>", "```html\n<!DOCTYPE html>\n<html></html>\n```"),
-    ],
-)
-def test_html_in_an_answer_is_text(answer, shown):
-    assert answer_markdown(answer) == shown
-
-
-def test_a_whole_page_cannot_break_out_of_its_block():
-    shown = answer_markdown("<html>\n```\n<b>\n````\n<i>")
-    assert shown.startswith("`````html\n") and shown.endswith("\n`````")
 
 
 def test_the_report_of_an_answer():
@@ -93,3 +66,19 @@ def test_the_report_of_an_answer():
     ending = "Cut at the longest answer allowed: raise “Longest answer” in the settings for more."
     assert report(answer) == f"31 tokens in 2.5 s, 15.0 tokens/s · {ending} · Note."
     assert report(Answer(finish_reason="cancelled", usage=Usage(completion_tokens=1))) == "1 token · Stopped."
+
+
+@pytest.mark.parametrize(
+    ("preset", "parts"),
+    [
+        ("pocket", "EfficientNet-Lite2 → Q-Former → SmolLM2-135M-Instruct"),
+        ("vicuna-13b", "EVA-CLIP ViT-g/14 → Q-Former → Vicuna v0 13B"),
+        ("llama2-7b", "EVA-CLIP ViT-g/14 → four patches joined → Llama-2-chat 7B"),
+    ],
+)
+def test_the_header_names_the_preset_its_parts_and_what_it_is_good_at(preset, parts):
+    row = PRESETS[preset]
+    shown = header_html(BackendDescription(row.name, row.title, row.good_for, "cpu", row.context_length, row.image_tokens))
+    title, line = re.sub(r"<[^>]*>", "\n", html.unescape(shown)).split("\n\n")
+    assert title.strip() == row.title
+    assert line.replace("\n", "") == f"Chat about your pictures with {parts}. Good for {row.good_for}."

@@ -18,12 +18,14 @@ from ..chat.messages import MessageError
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
 from .chat_panel import box_answering, box_filled, box_idle
-from .conversation import FAILED, FINISHED, STOPPED, Conversation, ConversationExpired, ConversationStore, Run, StoredPicture
+from .conversation import FAILED, FINISHED, STOPPED, Conversation, ConversationBusy, ConversationExpired, ConversationStore, Run
 from .demo_questions import DemoQuestion
+from .html_as_text import undefuse
 from .pacing import paced
 from .settings_panel import settings_from_controls
 from .status_panel import status_html
-from .view import chat_messages, message_positions, report, undefuse
+from .stored_pictures import StoredPicture
+from .view import chat_messages, message_positions, report
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,12 @@ class Actions:
             files = refusal.files if isinstance(refusal, Refused) else typed["files"]
             yield Shown(box=box_filled(typed["text"], files), status=status_html(str(refusal), warning=True))
             return
-        yield from self._write(conversation, conversation.ask(question, pictures), settings)
+        try:
+            run = conversation.ask(question, pictures)
+        except ConversationBusy:  # another question came while the pictures were opened
+            yield Shown(status=status_html(BUSY, warning=True))
+            return
+        yield from self._write(conversation, run, settings)
 
     def ask_example(self, conversation_id: str | None, example: DemoQuestion, *controls) -> Iterator[Shown]:
         yield from self.ask(conversation_id, {"text": example.question, "files": [str(example.picture)]}, *controls)
@@ -151,8 +158,9 @@ class Actions:
 
     def _write(self, conversation: Conversation, run: Run, settings: GenerationSettings, notices: Sequence[str] = ()) -> Iterator[Shown]:
         """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving."""
-        asked = conversation.exchanges[-1]
-        notices = [*notices, *dict.fromkeys(picture.notice for picture in asked.pictures if picture.notice)]
+        asked = conversation.exchanges[-1:]  # none, if the conversation was cleared meanwhile
+        pictures = [picture for exchange in asked for picture in exchange.pictures]
+        notices = [*notices, *dict.fromkeys(picture.notice for picture in pictures if picture.notice)]
         stream, shown = None, ""
         try:
             yield self._show(conversation, box=box_answering(), note=_joined(notices), warning=False)
@@ -165,8 +173,9 @@ class Actions:
                     yield Shown()
                     continue
                 shown = text
-                run.write(text, note=_joined([*notices, *stream.answer.notices]))
-                yield self._show(conversation, note=conversation.exchanges[-1].note, warning=False)
+                note = _joined([*notices, *stream.answer.notices])
+                run.write(text, note=note)
+                yield self._show(conversation, note=note, warning=False)
             cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
             run.write(shown, STOPPED if cut else FINISHED, _joined([report(stream.answer), *notices]))
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
@@ -209,7 +218,7 @@ class Actions:
         pictures, good, complaints = [], [], []
         for file in files:
             try:
-                pictures.append(self._store.store_picture(load_picture(file)))
+                pictures.append(self._store.store_picture(load_picture(file), file))
                 good.append(file)
             except PictureError as fault:
                 complaints.append(str(fault))

@@ -1,7 +1,7 @@
 """What was said and shown, kept on the server: one conversation per browser tab.
 
 The page's chat is only a view of it: nothing that comes back from a browser is ever taken as history, apart from an unguessable
-id. Knows nothing of Gradio. Pictures are kept as files (upright RGB, without the camera's metadata), named by their pixels.
+id. Knows nothing of Gradio, and of pictures only when they may go; `stored_pictures` keeps them.
 """
 
 import dataclasses
@@ -14,28 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..chat.backends.base import AnswerStream
-from ..chat.pictures import LoadedPicture, save_picture
+from ..chat.pictures import LoadedPicture
+from .stored_pictures import PictureFiles, StoredPicture
 
 # States of an answer: being written, or why it ended.
 WAITING, FINISHED, STOPPED, FAILED = "waiting", "finished", "stopped", "failed"
-
-# Longest side of a picture as the page shows it, in pixels.
-VIEW_SIDE = 1024
-
 
 class ConversationExpired(LookupError):
     """The conversation is no longer kept: the server was restarted, or it was not used for long."""
 
 
-@dataclass(frozen=True)
-class StoredPicture:
-    """A picture of a conversation. `path` has its exact pixels, for the model; `view` is smaller, for the page."""
-
-    path: Path
-    view: Path
-    width: int
-    height: int
-    notice: str = ""
+class ConversationBusy(RuntimeError):
+    """An answer is still being written."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +94,10 @@ class Conversation:
         return tuple(picture for exchange in self.exchanges for picture in exchange.pictures)
 
     def ask(self, question: str, pictures: Sequence[StoredPicture] = ()) -> Run:
-        """Add a question; what is returned writes its answer."""
+        """Add a question; what is returned writes its answer. Raises `ConversationBusy`, and then adds nothing."""
         with self._lock:
-            self.stop()
+            if self.busy:
+                raise ConversationBusy
             self._exchanges.append(Exchange(question, tuple(pictures)))
             return self._start()
 
@@ -145,14 +136,19 @@ class Conversation:
     def messages(self) -> list[dict]:
         """The conversation for a backend, up to and including the last question.
 
-        A question that got no answer (stopped or failed before its first word) stays in front of the next one.
+        A question that was stopped before its first word stays in front of the next one. Of one that failed before its first
+        word only the pictures stay: its text may be what the model has no room for, and would make every later question fail.
         """
         messages = []
         exchanges = self.exchanges
         for position, exchange in enumerate(exchanges):
-            parts = [{"type": "image", "image": str(picture.path)} for picture in exchange.pictures]
-            messages.append({"role": "user", "content": [*parts, {"type": "text", "text": exchange.question}]})
-            if exchange.answer and position < len(exchanges) - 1:
+            earlier = position < len(exchanges) - 1
+            parts = [{"type": "image", "image": picture.loaded} for picture in exchange.pictures]
+            if not (earlier and exchange.state == FAILED and not exchange.answer):
+                parts.append({"type": "text", "text": exchange.question})
+            if parts:
+                messages.append({"role": "user", "content": parts})
+            if exchange.answer and earlier:
                 messages.append({"role": "assistant", "content": [{"type": "text", "text": exchange.answer}]})
         return messages
 
@@ -167,21 +163,20 @@ class Conversation:
 
 
 class ConversationStore:
-    """All conversations of this server, and their pictures' folder. The least recently used go first.
+    """All conversations of this server, and the folder of their pictures. The least recently used go first.
 
     `capacity` counts conversations; one that is not used for `idle_seconds` goes too, and with it the files of its pictures,
     unless another conversation has them or they were stored less than `fresh_seconds` ago and may be about to be asked about.
     """
 
     def __init__(self, folder: Path, capacity: int = 1000, idle_seconds: float = 24 * 3600, fresh_seconds: float = 600):
-        self._folder = folder
+        self._files = PictureFiles(folder)
         self._capacity = capacity
         self._idle_seconds = idle_seconds
         self._kept: OrderedDict[str, tuple[float, Conversation]] = OrderedDict()
         self._lock = threading.Lock()
         self._fresh_seconds = fresh_seconds
         self._fresh: dict[Path, float] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, exchanges: Sequence[Exchange] = ()) -> Conversation:
         conversation = Conversation(exchanges)
@@ -207,23 +202,12 @@ class ConversationStore:
         earlier = self.get(conversation_id)
         return self.open([dataclasses.replace(e, state=STOPPED) if e.state == WAITING else e for e in earlier.exchanges])
 
-    def store_picture(self, picture: LoadedPicture) -> StoredPicture:
-        """Keep the picture's pixels as files; the same pixels are kept once."""
-        stored = StoredPicture(
-            path=self._folder / f"{picture.digest}.png",
-            view=self._folder / f"{picture.digest}.webp",
-            width=picture.image.width,
-            height=picture.image.height,
-            notice=picture.notice,
-        )
+    def store_picture(self, picture: LoadedPicture, name: str = "") -> StoredPicture:
+        """Keep the picture as files that are called like the visitor's file `name`; what is there already is not written again."""
+        stored = self._files.place(picture, name)
         with self._lock:
             self._fresh[stored.path] = time.monotonic()
-        if not stored.path.exists():
-            save_picture(picture, stored.path)
-        if not stored.view.exists():
-            small = picture.image.copy()
-            small.thumbnail((VIEW_SIDE, VIEW_SIDE))
-            save_picture(dataclasses.replace(picture, image=small), stored.view)
+        self._files.write(picture, stored)
         return stored
 
     def _keep(self, conversation: Conversation) -> None:
@@ -241,7 +225,4 @@ class ConversationStore:
         recently = time.monotonic() - self._fresh_seconds
         self._fresh = {path: stored for path, stored in self._fresh.items() if stored > recently}
         still_used = {picture.path for _, kept in self._kept.values() for picture in kept.pictures} | self._fresh.keys()
-        for picture in dropped.pictures:
-            if picture.path not in still_used:
-                picture.path.unlink(missing_ok=True)
-                picture.view.unlink(missing_ok=True)
+        self._files.forget(dropped.pictures, still_used)

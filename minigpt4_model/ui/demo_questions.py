@@ -20,8 +20,12 @@ def load_demo_questions(path: Path = QUESTIONS, pictures: Path = PICTURES) -> li
     """
     if not path.is_file():
         return []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as fault:
+        raise ValueError(f"{path}: save it as UTF-8; its byte {fault.start} is not.") from fault
     examples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, separator, question = (part.strip() for part in line.partition("|"))

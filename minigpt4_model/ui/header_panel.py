@@ -1,6 +1,7 @@
 """The top of the page: what this is, which preset runs, what it is made of and what it is good at."""
 
 import html
+import re
 
 import gradio as gr
 
@@ -13,11 +14,17 @@ def build_header_panel(description: BackendDescription) -> None:
 
 
 def header_html(description: BackendDescription) -> str:
-    title, good_for = html.escape(description.title), html.escape(description.good_for)
-    line = f'<h1>{title}</h1><p>Chat about your pictures. <span class="good-for">Good for {good_for}.</span></p>'
+    """The title, and one line: the preset's parts in the order of the paper's figure, and what it is good at."""
     preset = PRESETS.get(description.name)
-    if preset is None:
-        return line
-    parts = [preset.vision_encoder, f"Q-Former: {preset.qformer}", preset.language_model]
-    chips = "".join(f"<li>{html.escape(part)}</li>" for part in [*parts, f"runs on {description.device}"])
-    return f'{line}<ul class="parts" aria-label="What preset {html.escape(preset.name)} is made of">{chips}</ul>'
+    pictures = "Chat about your pictures"
+    if preset is not None:
+        connector = preset.qformer.removeprefix("none: ") if preset.qformer.startswith("none: ") else "Q-Former"
+        names = [_name(preset.vision_encoder), connector, _name(preset.language_model)]
+        details = "; ".join([preset.vision_encoder, f"Q-Former: {preset.qformer}", preset.language_model, f"runs on {description.device}"])
+        pictures += f' with <span class="parts" title="{html.escape(details)}">{html.escape(" → ".join(names))}</span>'
+    return f"<h1>{html.escape(description.title)}</h1><p>{pictures}. Good for {html.escape(description.good_for)}.</p>"
+
+
+def _name(part: str) -> str:
+    """A part of a preset without its details: “EfficientNet-Lite2 (ImageNet)” is called EfficientNet-Lite2."""
+    return re.split(r" \(|, ", part)[0]

@@ -4,61 +4,14 @@ Every picture is a message of its own before the text of its question: Gradio's 
 Nothing that a visitor or the model wrote is rendered as HTML.
 """
 
-import re
 from collections.abc import Sequence
 
 import gradio as gr
 
 from ..chat.backends.base import Answer
-from .conversation import FAILED, STOPPED, WAITING, Exchange, StoredPicture
-
-# Invisible and without width: after `<`, `&` or `!` it keeps Markdown from seeing a tag, an entity or an embedded picture,
-# and unlike an entity it looks right in the box where a question is edited.
-_BREAK = "\u200b"
-_LIVE = re.compile(r"<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|!(?=\[)")
-_EMBEDDED = re.compile(r"!\[([^\[\]\n]*)\](?=[(\[])")
-# Only fences at the very left: an indented one may belong to a list and end with it.
-_FENCE = re.compile(r"^(`{3,}(?=[^`]*$)|~{3,})")
-_CODE_SPAN = re.compile(r"(?<![`\\])(`+)(?!`)([^`\n]+)\1(?!`)")
-_WHOLE_PAGE = re.compile(r"^\s*(<!doctype html|<html)\b", re.IGNORECASE)
-
-
-def defuse(text: str) -> str:
-    """`text` with tags, entities and embedded pictures shown as they were typed. `undefuse` is the way back."""
-    text = _EMBEDDED.sub(lambda found: f"![{found.group(1)}]{_BREAK}", text)
-    return _LIVE.sub(lambda found: found.group() + _BREAK, text)
-
-
-def undefuse(text: str) -> str:
-    """What a visitor meant by a text that `defuse` may have been through."""
-    return text.replace(_BREAK, "")
-
-
-def answer_markdown(text: str) -> str:
-    """An answer as Markdown in which HTML is text: left alone inside code, defused elsewhere; a whole HTML page becomes a code block."""
-    if _WHOLE_PAGE.match(text):
-        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-        return f"{fence}html\n{text.strip()}\n{fence}"
-    lines, fence = [], ""
-    for line in text.split("\n"):
-        mark = _FENCE.match(line)
-        if fence:
-            closes = mark and mark.group(1).startswith(fence) and not line.strip().strip(fence[0])
-            fence = "" if closes else fence
-        elif mark:
-            fence = mark.group(1)
-        else:
-            line = _defuse_outside_code(line)
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _defuse_outside_code(line: str) -> str:
-    pieces, end = [], 0
-    for span in _CODE_SPAN.finditer(line):
-        pieces += [defuse(line[end : span.start()]), span.group()]
-        end = span.end()
-    return "".join([*pieces, defuse(line[end:])])
+from .conversation import FAILED, STOPPED, WAITING, Exchange
+from .html_as_text import answer_markdown, defuse
+from .stored_pictures import StoredPicture
 
 
 def chat_messages(exchanges: Sequence[Exchange]) -> list[dict]:

@@ -6,6 +6,7 @@ from app import run_page
 from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.backends.echo import EchoBackend
 from minigpt4_model.ui.address import listen
+from minigpt4_model.ui.demo_questions import load_demo_questions
 
 
 class FallibleEcho(EchoBackend):
@@ -18,4 +19,4 @@ class FallibleEcho(EchoBackend):
 
 
 if __name__ == "__main__":
-    run_page(FallibleEcho(float(sys.argv[1])), listen("127.0.0.1", 0))
+    run_page(FallibleEcho(float(sys.argv[1])), listen("127.0.0.1", 0), load_demo_questions())
