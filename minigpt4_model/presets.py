@@ -51,7 +51,7 @@ _PRESETS = (
     Preset(
         name="pocket",
         title="MiniGPT-4 pocket",
-        good_for="naming what a drawing or a simple photograph shows, on a laptop without a GPU",
+        good_for="simple drawings and short questions about them, on a laptop without a GPU; not yet for photographs",
         vision_encoder="EfficientNet-Lite2 (ImageNet)",
         qformer="4 layers, 32 queries, trained by this project",
         language_model="SmolLM2-135M-Instruct",

@@ -399,7 +399,8 @@ def test_a_full_disk_keeps_what_was_answered(here, capsys, monkeypatch, backend)
 
 
 SLOW = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from minigpt4_model.chat import ask
 from minigpt4_model.chat.backends.echo import EchoBackend
 ask.open_backend = lambda *_, **__: EchoBackend(seconds_per_word=0.01)

@@ -47,9 +47,9 @@ class Recipe:
 
 
 RECIPES = {
-    "representation": Recipe(1200, 64, 1e-3, 2e-5, 100, 300, 100, photographs=0.25),
-    "stage1": Recipe(60, 12, 2e-4, 1e-4, 10, 60, 20, photographs=0.25, word_weight=0.3),
-    "stage2": Recipe(180, 12, 2e-4, 1e-5, 10, 180, 20, photographs=0.17, word_weight=0.3),
+    "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.25),
+    "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, word_weight=0.3),
+    "stage2": Recipe(150, 12, 2e-4, 1e-5, 10, 150, 20, photographs=0.17, word_weight=0.3),
 }
 
 TESTS = {
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output-dir", type=Path, required=True, help="Checkpoints (last/ and best/), state and log.jsonl go here.")
     parser.add_argument("--init", metavar="DIR", help="The checkpoint to start from; the representation stage needs none.")
     parser.add_argument("--free-tokens", type=Path, metavar="FILE", help="What `steering` wrote; the representation stage aims at it.")
-    parser.add_argument("--pictures", type=int, default=10000, help="How many training pictures to compose (default: 10000).")
+    parser.add_argument("--pictures", type=int, default=16000, help="How many training pictures to compose (default: 16000).")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2).")
     for option in dataclasses.fields(Recipe):
         parser.add_argument("--" + option.name.replace("_", "-"), type=option.type, help=f"Default by stage: {_defaults(option.name)}.")

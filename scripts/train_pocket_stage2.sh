@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Pocket model, stage 2: questions and answers of one to three turns, through the frozen LLM.
+# Record of the shipped checkpoint: 150 steps of 12 in 10 minutes on two shared cores (4 s a step); answer loss 1.5 -> 1.2.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+environment train
+cd "$root"
+exec "$python" -m minigpt4_model.training.pocket.train stage2 \
+  --init runs/pocket-stage1/last \
+  --output-dir runs/pocket-stage2 \
+  --pictures 16000 \
+  --max-steps 150 \
+  --batch-size 12 \
+  --learning-rate 2e-4 \
+  --min-learning-rate 1e-5 \
+  --warmup-steps 10 \
+  --photographs 0.17 \
+  --word-weight 0.3 \
+  --threads 2 \
+  "$@"
