@@ -61,7 +61,7 @@ _PRESETS = (
         kv_slots=8,
         downloadable=True,
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
-        settings=MappingProxyType({"temperature": 0.3, "max_new_tokens": 200, "repetition_penalty": 1.1}),
+        settings=MappingProxyType({"temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.1}),
     ),
     _VICUNA_7B,
     replace(
