@@ -34,24 +34,22 @@ ConversationSource = Callable[[np.random.Generator, int], tuple[torch.Tensor, li
 
 def render_example(messages: list[dict], processor: MiniGPT4Processor, template_name: str) -> Rendered:
     """Ids and labels of a finished conversation."""
-    return render(
-        load_turns(messages),
-        get_template(template_name),
-        processor.tokenizer,
-        image_token_id=processor.image_token_id,
-        num_image_tokens=processor.num_image_tokens,
-        add_generation_prompt=False,
-    )
+    return _render(messages, processor, template_name, add_generation_prompt=False)
 
 
 def render_prompt(messages: list[dict], processor: MiniGPT4Processor, template_name: str) -> Rendered:
     """Ids of a conversation that is to be answered."""
+    return _render(messages, processor, template_name, add_generation_prompt=True)
+
+
+def _render(messages: list[dict], processor: MiniGPT4Processor, template_name: str, add_generation_prompt: bool) -> Rendered:
     return render(
         load_turns(messages),
         get_template(template_name),
         processor.tokenizer,
         image_token_id=processor.image_token_id,
         num_image_tokens=processor.num_image_tokens,
+        add_generation_prompt=add_generation_prompt,
     )
 
 
