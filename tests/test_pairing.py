@@ -26,9 +26,7 @@ def encoder(seed=0):
 
 
 def record(embedding_seed=0, encoder_seed=0, llm="SmolLM2"):
-    return describe_pairing(
-        language_model=llm, embedding=table(seed=embedding_seed), vision_encoder="Lite2", encoder=encoder(encoder_seed)
-    )
+    return describe_pairing(language_model=llm, embedding=table(seed=embedding_seed), vision_encoder="Lite2", encoder=encoder(encoder_seed))
 
 
 def test_copies_in_other_precisions_have_the_same_fingerprint():

@@ -20,6 +20,7 @@ from .stored_pictures import PictureFiles, StoredPicture
 # States of an answer: being written, or why it ended.
 WAITING, FINISHED, STOPPED, FAILED = "waiting", "finished", "stopped", "failed"
 
+
 class ConversationExpired(LookupError):
     """The conversation is no longer kept: the server was restarted, or it was not used for long."""
 
