@@ -16,6 +16,7 @@ from minigpt4_model.chat.engine import Engine, describe_model, load_engine
 from minigpt4_model.chat.messages import LoadedPicture, MessageError, load_conversation
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.turnstile import Seats
+from minigpt4_model.presets import PRESETS
 from tests.tiny_chat import assistant, build_chatml_model, image, picture, user
 from tests.tiny_models import PARITY, build_parity_model, build_tiny_model
 
@@ -549,7 +550,7 @@ def test_descriptions():
     assert (described.name, described.context_length, described.image_tokens) == ("mine", 2048, 32)
     config.frozen_parts = "pocket"
     described = describe_model(config, "cpu", "/models/mine")
-    assert described.name == "pocket" and described.settings.temperature == 0.3
+    assert described.name == "pocket" and described.settings.temperature == PRESETS["pocket"].settings["temperature"]
 
 
 def test_an_engine_is_loaded_from_a_directory(tmp_path):
