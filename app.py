@@ -30,11 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--backend",
         default="torch",
         choices=BACKENDS,
-        help="torch computes here, openai asks the server at --base-url, echo repeats what it gets (default: %(default)s)",
+        help="torch computes here, echo repeats what it gets; openai, a server at --base-url, is not built yet (default: %(default)s)",
     )
-    model.add_argument(
-        "--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai, such as http://127.0.0.1:8000/v1"
-    )
+    model.add_argument("--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai, which is not built yet")
     model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps … (default: the best there is)")
     model.add_argument("--dtype", default="auto", choices=DTYPES, help="precision of the weights (default: what suits the device)")
     model.add_argument(

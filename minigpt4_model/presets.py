@@ -51,7 +51,7 @@ _PRESETS = (
     Preset(
         name="pocket",
         title="MiniGPT-4 pocket",
-        good_for="simple drawings and short questions about them, on a laptop without a GPU; not yet for photographs",
+        good_for="short questions about simple drawings; often wrong, and not yet for photographs",
         vision_encoder="EfficientNet-Lite2 (ImageNet)",
         qformer="4 layers, 32 queries, trained by this project",
         language_model="SmolLM2-135M-Instruct",

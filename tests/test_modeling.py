@@ -334,3 +334,14 @@ def test_what_stays_in_fp32_in_a_16_bit_model(built, kind):
     out = half(input_ids=ids(processor), pixel_values=pixels(model, 1))
     assert out.logits.dtype == torch.bfloat16 and out.logits.isfinite().all()
     assert half.get_image_features(pixels(model, 1)).pooler_output.dtype == torch.float32
+
+
+def test_a_projection_checkpoint_is_not_opened_with_random_frozen_parts(tmp_path):
+    model, _ = build_tiny_model("eva")
+    model.config.frozen_parts = "pocket"
+    model.config.save_pretrained(tmp_path / "projection")
+    with pytest.raises(ValueError, match="projection checkpoint.*load_model"):
+        MiniGPT4ForConditionalGeneration.from_pretrained(tmp_path / "projection")
+    model.save_pretrained(tmp_path / "whole")
+    assert model.config.frozen_parts == "pocket"
+    assert MiniGPT4ForConditionalGeneration.from_pretrained(tmp_path / "whole").config.frozen_parts is None

@@ -79,23 +79,30 @@ def test_examples_use_the_environments_python():
     assert bare == []
 
 
-def test_the_first_shell_example_asks(monkeypatch, tmp_path, capsys):
+def test_the_first_shell_example_asks(monkeypatch, capsys):
     (words,) = [words for words in module_lines() if words[1:2] == ["ask"] and "--image" in words]
-    monkeypatch.chdir(tmp_path)
-    PIL.Image.new("RGB", (16, 24)).save("cat.png")
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(ask, "open_backend", lambda *_, **__: EchoBackend())
     assert ask.main(words[2:]) == 0
-    assert "1 picture (16x24)" in capsys.readouterr().out
+    assert "1 picture (512x512)" in capsys.readouterr().out
 
 
-def test_the_python_example_runs(monkeypatch, tmp_path, capsys):
+def test_the_chat_example_runs(monkeypatch, capsys):
     from minigpt4_model.chat import engine
 
-    (block,) = blocks("python")
+    chat, _ = blocks("python")
     opened = []
     monkeypatch.setattr(engine, "load_engine", lambda source: opened.append(source) or EchoBackend())
-    monkeypatch.chdir(tmp_path)
-    PIL.Image.new("RGB", (16, 24)).save("cat.png")
-    exec(compile(block, "README.md", "exec"), {})
+    monkeypatch.chdir(ROOT)
+    exec(compile(chat, "README.md", "exec"), {})
     assert opened == ["pocket"]
-    assert capsys.readouterr().out.endswith("You said: What is this?")
+    assert capsys.readouterr().out.endswith("You said: What is this?\n")
+
+
+def test_the_hugging_face_example_runs(monkeypatch, tmp_path):
+    _, whole = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(whole, "README.md", "exec"), names)
+    inputs = names["processor"](images=PIL.Image.new("RGB", (16, 24)), text="<ImageHere>\nWhat is this?")
+    assert names["model"].generate(**inputs, max_new_tokens=2, do_sample=False).shape == (1, 2)

@@ -78,6 +78,8 @@ def run_batch(
         if backend is not None:
             backend.close()
     print(f"{len(left) - failed} answered, {failed} failed, {kept} kept.", file=sys.stderr)
+    if failed:
+        print(f'What failed says why under "error" in {output}.', file=sys.stderr)
     return failed
 
 
@@ -166,7 +168,9 @@ def _messages(record: dict, folder: Path, system: str | None) -> tuple[list[dict
             raise _LineError('"messages" must be a list.')
     else:
         images = record.get("images", [])
-        if "image" in record or not isinstance(images, list):
+        if "image" in record:
+            raise _LineError('Pictures are called "images" here, a list: "images": ["a.jpg"].')
+        if not isinstance(images, list):
             raise _LineError('Pictures are given as a list: "images": ["a.jpg"].')
         if not isinstance(record.get("question"), str):
             raise _LineError('There is no "question" (a text) and there are no "messages".')

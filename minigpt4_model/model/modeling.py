@@ -155,6 +155,26 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path=None, *args, **kwargs):
+        """As transformers', but refuses a projection checkpoint with `ValueError`: its frozen parts would be random numbers."""
+        if pretrained_model_name_or_path is not None:
+            config = kwargs.get("config") or MiniGPT4Config.from_pretrained(pretrained_model_name_or_path)
+            if config.frozen_parts is not None:
+                raise ValueError(
+                    f"{pretrained_model_name_or_path} is a projection checkpoint, without the frozen parts ({config.frozen_parts}). "
+                    "Open it with minigpt4_model.weights.load.load_model, and save the model whole with save_pretrained."
+                )
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    def save_pretrained(self, *args, **kwargs):
+        """As transformers': the whole model, which needs no other's frozen parts any more."""
+        frozen_parts, self.config.frozen_parts = self.config.frozen_parts, None
+        try:
+            return super().save_pretrained(*args, **kwargs)
+        finally:
+            self.config.frozen_parts = frozen_parts
+
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()
 

@@ -71,7 +71,7 @@ def _open_echo(options: BackendOptions) -> Backend:
 
 
 def _open_openai(options: BackendOptions) -> Backend:
-    raise BackendError("--backend openai comes with the serving part, which is not installed here: use --backend torch.")
+    raise BackendError("--backend openai is not built yet: use --backend torch or echo.")
 
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = MappingProxyType(
