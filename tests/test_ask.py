@@ -476,7 +476,7 @@ def test_a_package_that_is_not_there_is_one_sentence_but_a_fault_of_ours_is_not(
 
 def test_backends_open_by_name():
     assert isinstance(open_backend("echo", preset=None, model=None), EchoBackend)
-    with pytest.raises(BackendError, match="serving part"):
+    with pytest.raises(BackendError, match="not built yet"):
         open_backend("openai", base_url="http://127.0.0.1:1")
     with pytest.raises(BackendError) as caught:
         open_backend("telepathy")
