@@ -59,7 +59,7 @@ def test_a_preset_that_is_not_fetched_says_what_to_do():
 def test_a_directory_without_a_model_is_named(tmp_path):
     with pytest.raises(WeightsError, match=f"--model {tmp_path}: there is no config.json"):
         find_checkpoint(tmp_path)
-    with pytest.raises(WeightsError, match="--model no/such/place: there is no config.json"):
+    with pytest.raises(WeightsError, match="--model no/such/place: there is no such folder"):
         find_checkpoint("no/such/place")
 
 
@@ -78,7 +78,7 @@ def test_a_path_is_a_directory_also_when_a_preset_has_its_name(tmp_path, monkeyp
     (tmp_path / "pocket").mkdir()
     (tmp_path / "pocket" / "config.json").touch()
     assert find_checkpoint(Path("pocket")) == Path("pocket") and find_checkpoint("pocket") == POCKET_CHECKPOINT
-    with pytest.raises(WeightsError, match="--model vicuna-7b: there is no config.json .* The preset of that name is --preset vicuna-7b."):
+    with pytest.raises(WeightsError, match="--model vicuna-7b: there is no such folder.* The preset of that name is --preset vicuna-7b."):
         find_checkpoint(Path("vicuna-7b"))
 
 

@@ -105,11 +105,10 @@ def find_checkpoint(source: str | Path) -> Path:
             "you have and pass it with --model DIR, or leave the flag out for the pocket preset."
         )
     directory = Path(source).expanduser()
-    if not directory.is_dir():
-        raise WeightsError(f"--model {directory}: there is no such folder. Give a model's directory, one with a config.json.")
     if not (directory / "config.json").is_file():
+        fault = "there is no config.json in it, so it is not a model's directory." if directory.is_dir() else "there is no such folder."
         meant = f" The preset of that name is --preset {source}." if str(source) in PRESETS else ""
-        raise WeightsError(f"--model {directory}: there is no config.json in it, so it is not a model's directory.{meant}")
+        raise WeightsError(f"--model {directory}: {fault} Give a folder with a config.json.{meant}")
     return directory
 
 
