@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pocket model, stage 2: questions and answers of one to three turns, through the frozen LLM.
-# Record of the shipped checkpoint: 150 steps of 12 in 10 minutes on two shared cores (4 s a step); answer loss 1.5 -> 1.2.
+# Record of the shipped checkpoint: 150 and then, from its end and at the same rates, 130 steps of 12, in 20 minutes on two shared cores
+# (4 s a step); answer loss 1.5 -> 1.1. This script makes one run of it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 environment train
@@ -9,7 +10,7 @@ exec "$python" -m minigpt4_model.training.pocket.train stage2 \
   --init runs/pocket-stage1/last \
   --output-dir runs/pocket-stage2 \
   --pictures 16000 \
-  --max-steps 150 \
+  --max-steps 280 \
   --batch-size 12 \
   --learning-rate 2e-4 \
   --min-learning-rate 1e-5 \

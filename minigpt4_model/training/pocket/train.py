@@ -49,7 +49,7 @@ class Recipe:
 RECIPES = {
     "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.25),
     "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, word_weight=0.3),
-    "stage2": Recipe(150, 12, 2e-4, 1e-5, 10, 150, 20, photographs=0.17, word_weight=0.3),
+    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, word_weight=0.3),
 }
 
 TESTS = {
