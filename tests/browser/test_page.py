@@ -110,11 +110,13 @@ def test_a_question_sent_while_an_answer_is_written_stays_in_the_box(visit, slow
     expect(chat.answers).to_have_count(1)
 
 
-def test_retry_undo_and_edit_after_a_picture(visit, echo_url):
-    chat = Chat(visit(echo_url))
+def test_retry_undo_and_edit_after_a_picture(visit, slow_echo_url):
+    chat = Chat(visit(slow_echo_url))
     chat.ask("first", png(64, 48), png(32, 96))
     chat.ask("second")
     chat.press("Retry")
+    # The echo's second answer reads like its first: only Stop shows that it has begun, and a slow echo shows Stop for long enough.
+    expect(chat.stop_button).to_be_visible()
     chat.wait()
     expect(chat.answers).to_have_count(2)
     expect(chat.answers.last).to_have_text(re.compile(r"2 pictures \(64x48, 32x96\) and 1 earlier question\. You said: second"))
