@@ -1,0 +1,146 @@
+"""Where the members of a tar shard lie, so that any pair can be read without reading through.
+
+A shard's index is an array with one row per pair: offset and size of the picture, of the `.txt` and of the `.json`, size 0 where
+there is none. It is made once by looking at the headers alone, and kept in `.minigpt4-index` beside the shards, or in the cache
+home where that folder cannot be written; a shard with another size or time is indexed again. Shards are indexed side by side,
+and an interrupted indexing goes on where it stopped.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from tqdm import tqdm
+
+from ...weights.cache import home, write_atomically
+
+logger = logging.getLogger(__name__)
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+PICTURE, TEXT, JSON = 0, 2, 4  # columns of an index row: where the offset stands; the size follows
+VERSION = 1
+FOLDER = ".minigpt4-index"
+_THREADS = 4  # reading headers waits for the disk more than it computes
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """One shard: how many pairs, where its index lies, and what is wrong with it ("" if nothing)."""
+
+    path: Path
+    count: int
+    rows_path: Path
+    problem: str
+
+    def rows(self) -> np.ndarray:
+        """`(count, 6)` int64, memory-mapped."""
+        return np.load(self.rows_path, mmap_mode="r")
+
+
+def index_shards(shards: list[Path]) -> list[ShardIndex]:
+    """The index of every shard, made where it is missing. Raises `OSError` when a shard cannot be read."""
+    folders = {parent: _index_folder(parent) for parent in {shard.parent for shard in shards}}
+    found = [_read_index(shard, folders[shard.parent]) for shard in shards]
+    missing = [number for number, index in enumerate(found) if index is None]
+    if missing:
+        with (
+            ThreadPoolExecutor(_THREADS) as pool,
+            tqdm(total=len(missing), unit="shard", desc="indexing shards (once)", disable=len(missing) < 3) as bar,
+        ):
+            work = pool.map(lambda number: (number, build_index(shards[number], folders[shards[number].parent])), missing)
+            for number, index in work:
+                found[number] = index
+                bar.update()
+    return found
+
+
+def build_index(shard: Path, folder: Path) -> ShardIndex:
+    """Reads a shard's headers and writes its index into `folder`."""
+    stat = shard.stat()
+    rows, problem = _scan(shard, stat.st_size)
+    buffer = io.BytesIO()
+    np.save(buffer, rows)
+    write_atomically(folder / f"{shard.name}.npy", buffer.getvalue())
+    facts = {"version": VERSION, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "count": len(rows), "problem": problem}
+    write_atomically(folder / f"{shard.name}.json", json.dumps(facts).encode())  # last: it says that the rows are there
+    return ShardIndex(shard, len(rows), folder / f"{shard.name}.npy", problem)
+
+
+def _read_index(shard: Path, folder: Path) -> ShardIndex | None:
+    stat = shard.stat()
+    try:
+        facts = json.loads((folder / f"{shard.name}.json").read_bytes())
+        rows_path = folder / f"{shard.name}.npy"
+        if (facts["version"], facts["size"], facts["mtime_ns"]) == (VERSION, stat.st_size, stat.st_mtime_ns) and rows_path.exists():
+            return ShardIndex(shard, facts["count"], rows_path, facts["problem"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or damaged: made again
+    return None
+
+
+def _index_folder(shards: Path) -> Path:
+    beside = shards / FOLDER
+    try:
+        beside.mkdir(exist_ok=True)
+        if os.access(beside, os.W_OK):
+            return beside
+    except OSError:
+        pass
+    place = hashlib.sha256(str(shards.resolve()).encode()).hexdigest()[:16]
+    return home() / "shard-index" / place
+
+
+def _scan(shard: Path, size: int) -> tuple[np.ndarray, str]:
+    """The rows of a shard, and in words what is wrong with it. Members that are cut off are left out."""
+    pairs: dict[str, list[int]] = {}
+    problem, last = "", ""
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                tar.members.clear()  # tarfile remembers every member otherwise
+                if not member.isreg():
+                    continue
+                if member.offset_data + member.size > size:
+                    problem = f"{shard} is cut off in {member.name}"
+                    break
+                column, stem = _column(member.name)
+                if column is not None:
+                    last = stem
+                    row = pairs.setdefault(stem, [0] * 6)
+                    row[column : column + 2] = member.offset_data, member.size
+                    if column == PICTURE and not member.size:
+                        row[PICTURE] = -1  # there, and empty
+            if not problem and not _has_end_mark(shard, tar.offset):
+                problem = f"{shard} is cut off or damaged after {last or 'its beginning'}"
+    except tarfile.TarError as error:
+        problem = f"{shard} is not a whole tar file ({error})"
+    if problem and last and not (pairs[last][PICTURE] and (pairs[last][TEXT] or pairs[last][JSON])):
+        del pairs[last]  # the pair in which the file was cut off
+    return np.array(list(pairs.values()), dtype=np.int64).reshape(-1, 6), problem and f"{problem}: its {len(pairs)} whole pairs are used."
+
+
+def _has_end_mark(shard: Path, offset: int) -> bool:
+    """Whether the block of zeros that ends a tar file stands where its last member ended."""
+    with shard.open("rb") as file:
+        file.seek(offset)
+        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+
+
+def _column(name: str) -> tuple[int | None, str]:
+    """Which column of the index a member belongs to, and the pair's name: what stands before the first dot, as in webdataset."""
+    path = PurePosixPath(name)
+    stem, _, suffix = path.name.partition(".")
+    key = str(path.with_name(stem)) if stem else ""
+    if not stem:
+        return None, ""  # a hidden file
+    suffix = "." + suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
+        return PICTURE, key
+    return {".txt": TEXT, ".json": JSON}.get(suffix), key
