@@ -31,15 +31,15 @@ class ShardSource(Source):
 
     def __init__(self, pattern: str, name: str = "shards"):
         super().__init__(name)
-        paths = find_shards(pattern)
+        paths, missing = find_shards(pattern)
         try:
             indices = index_shards(paths)
         except OSError as error:
             raise SourceError(f"--data {pattern}: {error.filename} cannot be read ({error.strerror}).") from error
-        self.notices = [index.problem for index in indices if index.problem]
+        self.notices = [*missing, *(index.problem for index in indices if index.problem)]
         self.shards: list[ShardIndex] = [index for index in indices if index.count]
         if not self.shards:
-            found = self.notices[0] if self.notices else "no tar file in it has a picture"
+            found = self.notices[0] if self.notices else "no tar file there has a picture in it."
             raise SourceError(f"--data {pattern} holds no pairs: {found} Shards hold KEY.jpg with KEY.txt or KEY.json.")
         self._starts = np.concatenate([[0], np.cumsum([index.count for index in self.shards])])
         self._reset()
@@ -49,24 +49,27 @@ class ShardSource(Source):
 
     def __getitem__(self, index: int) -> Sample:
         shard, row = self._locate(index)
-        if row[PICTURE] < 0:
-            raise BrokenSample("the picture has no bytes")
         if not row[PICTURE]:
             raise BrokenSample("no picture")
+        if not row[PICTURE + 1]:
+            raise BrokenSample("the picture has no bytes")
         header_and_picture = self._read(shard, row[PICTURE] - _BLOCK, _BLOCK + row[PICTURE + 1])
         messages = caption_messages(header_and_picture[_BLOCK:], self._caption(shard, row))
         return Sample(f"{shard.path.name}/{_stem(header_and_picture[:_BLOCK])}", messages, self.name, index)
 
     def key(self, index: int) -> str:
         shard, row = self._locate(index)
-        offset = next((int(row[column]) for column in (PICTURE, TEXT, JSON) if row[column] > 0), 0)
-        return f"{shard.path.name}/{_stem(self._read(shard, offset - _BLOCK, _BLOCK)) if offset else index}"
+        offset = next(int(row[column]) for column in (PICTURE, TEXT, JSON) if row[column] > 0)
+        try:
+            return f"{shard.path.name}/{_stem(self._read(shard, offset - _BLOCK, _BLOCK))}"
+        except BrokenSample:
+            return f"{shard.path.name} (sample {index})"
 
     @property
     def fingerprint(self) -> str:
         digest = hashlib.sha256(b"shards")
         for shard in self.shards:
-            digest.update(f"{shard.path.name} {shard.path.stat().st_size} {shard.count}\n".encode())
+            digest.update(f"{shard.path.name} {shard.size} {shard.count}\n".encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -92,7 +95,10 @@ class ShardSource(Source):
         shard = self.shards[number]
         rows = self._rows.get(number)
         if rows is None:
-            rows = self._rows[number] = shard.rows()
+            try:
+                rows = self._rows[number] = shard.rows()
+            except OSError as error:
+                raise SourceError(f"{shard.rows_path}, an index of --data {self.name}, is gone: start again to make it.") from error
             while len(self._rows) > _OPEN_SHARDS:
                 self._rows.popitem(last=False)
         return shard, rows[index - self._starts[number]]
@@ -159,29 +165,35 @@ def expand_braces(pattern: str) -> list[str]:
     return ["".join(combination) for combination in itertools.product(*choices)]
 
 
-def find_shards(pattern: str) -> list[Path]:
-    """The tar files that a folder, file, glob or brace range names, sorted. Raises `SourceError` when there are none."""
+def find_shards(pattern: str) -> tuple[list[Path], list[str]]:
+    """The tar files that a folder, file, glob or brace range names, sorted, and a sentence if some of a range are missing.
+
+    Raises `SourceError` when there are none.
+    """
     folder = Path(pattern)
     if folder.is_dir():
         found = sorted(folder.glob("*.tar"))
         if not found:
             raise SourceError(f"--data {pattern}: there is no .tar file in this folder. It holds: {listing(folder)}.")
-        return found
+        return found, []
     if "{" in pattern and not folder.exists():
         named = expand_braces(pattern)
         found = [Path(path) for path in named if Path(path).is_file()]
         if not found:
             raise SourceError(f"--data {pattern}: none of {len(named)} shards is there. {_beside(Path(named[0]))}")
-        return found
+        missing = [path for path in named if not Path(path).is_file()]
+        return found, [f"{len(missing)} of {len(named)} shards are not there, {missing[0]} for one." for _ in missing[:1]]
     found = [folder] if folder.is_file() else sorted(Path(path) for path in glob.glob(pattern) if path.endswith(".tar"))
     if not found:
         raise SourceError(f"--data {pattern}: there is no such file. {_beside(folder)}")
-    return found
+    return found, []
 
 
 def listing(folder: Path, most: int = 6) -> str:
     """What lies in a folder, in a few words."""
-    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in itertools.islice(folder.iterdir(), 1000))
+    names = sorted(
+        f"{path.name}/" if path.is_dir() else path.name for path in itertools.islice(folder.iterdir(), 1000) if path.name[0] != "."
+    )
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "nothing"
 
 

@@ -1,6 +1,6 @@
 """Where the members of a tar shard lie, so that any pair can be read without reading through.
 
-A shard's index is an array with one row per pair: offset and size of the picture, of the `.txt` and of the `.json`, size 0 where
+A shard's index is an array with one row per pair: offset and size of the picture, of the `.txt` and of the `.json`, 0 and 0 where
 there is none. It is made once by looking at the headers alone, and kept in `.minigpt4-index` beside the shards, or in the cache
 home where that folder cannot be written; a shard with another size or time is indexed again. Shards are indexed side by side,
 and an interrupted indexing goes on where it stopped.
@@ -9,9 +9,9 @@ and an interrupted indexing goes on where it stopped.
 import hashlib
 import io
 import json
-import logging
 import os
 import tarfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,9 +19,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
-from ...weights.cache import home, write_atomically
-
-logger = logging.getLogger(__name__)
+from ...weights.cache import home, locked, write_atomically
+from ...weights.progress import console
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 PICTURE, TEXT, JSON = 0, 2, 4  # columns of an index row: where the offset stands; the size follows
@@ -32,9 +31,10 @@ _THREADS = 4  # reading headers waits for the disk more than it computes
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """One shard: how many pairs, where its index lies, and what is wrong with it ("" if nothing)."""
+    """One shard: its size in bytes, how many pairs it has, where its index lies, and what is wrong with it ("" if nothing)."""
 
     path: Path
+    size: int
     count: int
     rows_path: Path
     problem: str
@@ -45,20 +45,28 @@ class ShardIndex:
 
 
 def index_shards(shards: list[Path]) -> list[ShardIndex]:
-    """The index of every shard, made where it is missing. Raises `OSError` when a shard cannot be read."""
+    """The index of every shard, made where it is missing. Raises `OSError` when a shard cannot be read.
+
+    Of several processes that start together one makes it and the others wait.
+    """
     folders = {parent: _index_folder(parent) for parent in {shard.parent for shard in shards}}
-    found = [_read_index(shard, folders[shard.parent]) for shard in shards]
-    missing = [number for number, index in enumerate(found) if index is None]
-    if missing:
-        with (
-            ThreadPoolExecutor(_THREADS) as pool,
-            tqdm(total=len(missing), unit="shard", desc="indexing shards (once)", disable=len(missing) < 3) as bar,
-        ):
-            work = pool.map(lambda number: (number, build_index(shards[number], folders[shards[number].parent])), missing)
-            for number, index in work:
-                found[number] = index
-                bar.update()
-    return found
+    found = {shard: _read_index(shard, folders[shard.parent]) for shard in shards}
+    for parent, folder in sorted(folders.items()):
+        missing = [shard for shard, index in found.items() if index is None and shard.parent == parent]
+        if missing:
+            with locked(folder / ".lock", f"the index of {parent}", console):
+                found.update(_build_missing(missing, folder))
+    return [found[shard] for shard in shards]
+
+
+def _build_missing(shards: list[Path], folder: Path) -> Iterator[tuple[Path, ShardIndex]]:
+    def build(shard: Path) -> ShardIndex:
+        return _read_index(shard, folder) or build_index(shard, folder)
+
+    with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(shards), unit="shard", desc="indexing shards (once)") as bar:
+        for shard, index in zip(shards, pool.map(build, shards), strict=True):
+            bar.update()
+            yield shard, index
 
 
 def build_index(shard: Path, folder: Path) -> ShardIndex:
@@ -70,7 +78,7 @@ def build_index(shard: Path, folder: Path) -> ShardIndex:
     write_atomically(folder / f"{shard.name}.npy", buffer.getvalue())
     facts = {"version": VERSION, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "count": len(rows), "problem": problem}
     write_atomically(folder / f"{shard.name}.json", json.dumps(facts).encode())  # last: it says that the rows are there
-    return ShardIndex(shard, len(rows), folder / f"{shard.name}.npy", problem)
+    return ShardIndex(shard, stat.st_size, len(rows), folder / f"{shard.name}.npy", problem)
 
 
 def _read_index(shard: Path, folder: Path) -> ShardIndex | None:
@@ -79,7 +87,7 @@ def _read_index(shard: Path, folder: Path) -> ShardIndex | None:
         facts = json.loads((folder / f"{shard.name}.json").read_bytes())
         rows_path = folder / f"{shard.name}.npy"
         if (facts["version"], facts["size"], facts["mtime_ns"]) == (VERSION, stat.st_size, stat.st_mtime_ns) and rows_path.exists():
-            return ShardIndex(shard, facts["count"], rows_path, facts["problem"])
+            return ShardIndex(shard, stat.st_size, facts["count"], rows_path, facts["problem"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or damaged: made again
     return None
@@ -115,8 +123,6 @@ def _scan(shard: Path, size: int) -> tuple[np.ndarray, str]:
                     last = stem
                     row = pairs.setdefault(stem, [0] * 6)
                     row[column : column + 2] = member.offset_data, member.size
-                    if column == PICTURE and not member.size:
-                        row[PICTURE] = -1  # there, and empty
             if not problem and not _has_end_mark(shard, tar.offset):
                 problem = f"{shard} is cut off or damaged after {last or 'its beginning'}"
     except tarfile.TarError as error:
