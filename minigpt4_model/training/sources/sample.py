@@ -119,7 +119,8 @@ def open_pictures(sample: Sample, open_picture: PictureOpener = load_picture) ->
             for message in sample.messages
         ]
     except PictureError as error:
-        named = [Path(picture).name for picture in sample.pictures if isinstance(picture, Path)]
+        paths = [picture for picture in sample.pictures if isinstance(picture, Path)]
+        named = [*map(str, paths), *(path.name for path in paths)]
         raise BrokenSample(_general(str(error), named), str(error)) from None
     except OSError as error:
         raise BrokenSample("the file cannot be read", str(error)) from None
