@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 environment train
 cd "$root"
 exec "$python" -m minigpt4_model.training.pocket.train stage2 \
-  --init runs/pocket-stage1/last \
+  --init runs/pocket-stage1 \
   --output-dir runs/pocket-stage2 \
   --pictures 16000 \
   --max-steps 280 \

@@ -21,10 +21,14 @@ from .vision_encoder import MiniGPT4VisionModel
 
 @dataclass
 class MiniGPT4Output(ModelOutput):
-    """`loss` is a scalar, there when labels were given. `logits` `(B, L or logits_to_keep, V)`, None when labels were given."""
+    """`loss` is a scalar, there when labels were given. `logits` `(B, L or logits_to_keep, V)`, None when labels were given.
+
+    `image_features` `(P, T, D)` are the pictures' tokens, where pictures were given.
+    """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+    image_features: torch.Tensor | None = None
     past_key_values: Cache | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
@@ -103,23 +107,32 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         tokens = image_features.reshape(-1, image_features.shape[-1]).to(embeds.dtype)
         return embeds.masked_scatter(is_image[..., None].expand_as(embeds), tokens)
 
+    def read_pictures(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+        vision_features: torch.Tensor | None = None,
+    ) -> torch.Tensor | None:
+        """Whatever way the pictures are given, their tokens `(P, T, D)`; None without any. Raises `ValueError` when given twice."""
+        if sum(given is not None for given in (pixel_values, image_features, vision_features)) > 1:
+            raise ValueError("Give either pixel_values or image_features or vision_features, not several.")
+        if vision_features is not None:
+            return self.project_features(vision_features)
+        return image_features if pixel_values is None else self.get_image_features(pixel_values).pooler_output
+
     def embed_inputs(
         self,
         input_ids: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
         image_features: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        vision_features: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Whatever way the prompt is given, its embeddings `(B, L, D)`. Raises `ValueError` when it is given twice or not at all."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds, not both and not neither.")
-        if pixel_values is not None and image_features is not None:
-            raise ValueError("Give either pixel_values or image_features, not both.")
-        if inputs_embeds is not None:
-            return inputs_embeds
-        if pixel_values is not None:
-            image_features = self.get_image_features(pixel_values).pooler_output
-        return self.embed_prompt(input_ids, image_features)
+        tokens = self.read_pictures(pixel_values, image_features, vision_features)
+        return inputs_embeds if inputs_embeds is not None else self.embed_prompt(input_ids, tokens)
 
     def forward(
         self,
@@ -206,16 +219,22 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        vision_features: torch.Tensor | None = None,
+        num_items_in_batch: int | torch.Tensor | None = None,
         **kwargs,
     ) -> MiniGPT4Output:
         """Next-token logits, or, with `labels` `(B, L)` (-100 where nothing is to be learned), the mean cross-entropy.
 
-        The loss looks at target positions only, so no logits over the vocabulary are made for the prompt.
-        `logits_to_keep` keeps the last n positions (0: all).
+        The loss looks at target positions only, so no logits over the vocabulary are made for the prompt. With
+        `num_items_in_batch` it is the sum over the targets divided by that number, which is transformers' name for the targets
+        of a whole step, other processes' included. `vision_features` `(P, N, Dv)` are what the vision encoder made of the
+        pictures earlier. Pictures without any prompt give their tokens only. `logits_to_keep` keeps the last n positions (0: all).
         """
+        image_features = self.model.read_pictures(pixel_values, image_features, vision_features)
+        if input_ids is None and inputs_embeds is None and image_features is not None:
+            return MiniGPT4Output(image_features=image_features)
         outputs = self.model(
             input_ids=input_ids,
-            pixel_values=pixel_values,
             image_features=image_features,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -234,10 +253,15 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
             learned = targets != -100
             if not bool(learned.any()):
                 raise ValueError("labels hold no target: every position after the first is -100.")
-            loss = F.cross_entropy(self.lm_head(hidden[:, :-1][learned]).float(), targets[learned])
+            loss = F.cross_entropy(
+                self.lm_head(hidden[:, :-1][learned]).float(), targets[learned], reduction="mean" if num_items_in_batch is None else "sum"
+            )
+            if num_items_in_batch is not None:
+                loss = loss / num_items_in_batch
         return MiniGPT4Output(
             loss=loss,
             logits=logits,
+            image_features=image_features,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,

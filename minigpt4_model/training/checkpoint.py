@@ -1,43 +1,88 @@
-"""Writing what a run has made: a projection checkpoint that `load_model` opens, and a state to resume from.
+"""Writing what a run has made, and finding it again.
 
-Every write goes to a temporary name first and is renamed when it is whole, so a killed run leaves the last good one.
+    DIR/config.json, model.safetensors    the last checkpoint; what `--model DIR` opens
+    DIR/best/                             the one with the best score
+    DIR/checkpoint-200/                   the last K, each with the `training_state.pt` to go on from
+
+Every file and folder is written under another name and renamed when it is whole, so a killed run or a full disk leaves the
+last good checkpoint.
 """
 
+import errno
 import json
 import os
+import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from ..model import MiniGPT4ForConditionalGeneration
+from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from ..weights.load import TRAINED_PREFIXES
 
 STATE_FILE = "training_state.pt"
+_TEMPORARY = ".tmp"
+
+State = dict[str, torch.Tensor]
 
 
-def trained_state(model: MiniGPT4ForConditionalGeneration, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
-    """The tensors that training changes, by their names in the whole model, copied; cast to `dtype` when given."""
-    return {
-        key: tensor.detach().to(device="cpu", dtype=dtype or tensor.dtype, copy=True).contiguous()
-        for key, tensor in model.state_dict().items()
-        if key.startswith(TRAINED_PREFIXES)
-    }
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, read or gone on from; the text names the file or flag and the fix."""
 
 
-def save_projection(model: MiniGPT4ForConditionalGeneration, directory: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+def trained_state(model: MiniGPT4ForConditionalGeneration, dtype: torch.dtype | None = None) -> State:
+    """The tensors that training changes, by their names in the whole model, copied; cast to `dtype` when given.
+
+    A tensor that is sharded over processes is put together, so every process has to call this.
+    """
+    tensors = {}
+    for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if key.startswith(TRAINED_PREFIXES):
+            whole = tensor.detach().full_tensor() if hasattr(tensor, "full_tensor") else tensor.detach()
+            tensors[key] = whole.to(device="cpu", dtype=dtype or tensor.dtype, copy=True).contiguous()
+    persistent = model.state_dict().keys()
+    return {key: tensor for key, tensor in tensors.items() if key in persistent}
+
+
+def load_trained_state(model: MiniGPT4ForConditionalGeneration, tensors: State) -> None:
+    """The inverse of `trained_state`; sharded tensors take their share."""
+    own = model.state_dict()
+    with torch.no_grad():
+        for key, tensor in tensors.items():
+            target = own[key]
+            if hasattr(target, "full_tensor"):
+                from torch.distributed.tensor import distribute_tensor
+
+                tensor = distribute_tensor(tensor.to(target.device), target.device_mesh, target.placements)
+            target.copy_(tensor)
+
+
+def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dtype: torch.dtype = torch.bfloat16) -> None:
     """A directory for `load_model`: `config.json` and `model.safetensors` with the trained tensors only.
 
     Other files in the directory (a model card) stay. The two files are replaced one by one, the weights first.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    weights = directory / "model.safetensors.tmp"
-    save_file(trained_state(model, dtype), weights, metadata={"format": "pt"})
+    weights = directory / ("model.safetensors" + _TEMPORARY)
+    save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, weights, metadata={"format": "pt"})
     os.replace(weights, directory / "model.safetensors")
-    config = directory / "config.json.tmp"
-    config.write_text(json.dumps(_portable(model.config.to_diff_dict()), indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(config, directory / "config.json")
+    write_text(directory / "config.json", json.dumps(_portable(config.to_diff_dict()), indent=2, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces `path` when the text is written whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + _TEMPORARY)
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def save_projection(model: MiniGPT4ForConditionalGeneration, directory: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    """`write_projection` of a model that is in one piece."""
+    write_projection(directory, trained_state(model), model.config, dtype)
 
 
 def _portable(config: dict) -> dict:
@@ -46,31 +91,80 @@ def _portable(config: dict) -> dict:
     return {key: value for key, value in parts.items() if key != "_name_or_path"}
 
 
-def save_state(directory: Path, state: dict) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / (STATE_FILE + ".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, directory / STATE_FILE)
+def save_checkpoint(output_dir: Path, step: int, state: dict, write: Callable[[Path], None], keep: int) -> Path:
+    """Makes `checkpoint-<step>` of what `write` puts into it and `state`, and removes all but the last `keep`."""
+    final = output_dir / f"checkpoint-{step}"
+    temporary = output_dir / (final.name + _TEMPORARY)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        write(temporary)
+        torch.save(state, temporary / STATE_FILE)
+        if final.exists():  # a run that was stopped right behind a save
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in find_checkpoints(output_dir)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
 
 
-def load_state(directory: Path) -> dict | None:
-    """What `save_state` wrote, or None in a new directory. Never runs code from the file."""
-    path = directory / STATE_FILE
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+def find_checkpoints(output_dir: Path) -> list[Path]:
+    """Whole checkpoints, the oldest first."""
+    numbered = [(int(name[1]), path) for path in output_dir.glob("checkpoint-*") if (name := re.fullmatch(r"checkpoint-(\d+)", path.name))]
+    return [path for _, path in sorted(numbered) if (path / STATE_FILE).exists()]
 
 
-def keep_best(directory: Path, best: Path) -> None:
-    """Copies the checkpoint in `directory` to `best`, replacing what was there only when the copy is whole.
+def load_state(output_dir: Path) -> dict | None:
+    """The state of the last checkpoint, or None in a new directory. Never runs code from the file. Raises `CheckpointError`."""
+    checkpoints = find_checkpoints(output_dir)
+    if not checkpoints:
+        return None
+    path = checkpoints[-1] / STATE_FILE
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{path} is damaged ({error}). Remove {path.parent} to go on from the checkpoint before it.") from error
+
+
+def keep_best(best: Path, write: Callable[[Path], None]) -> None:
+    """Replaces `best` by a folder that `write` fills, only when that is whole.
 
     A kill leaves the old one in `best` or, between two renames, in `best.old`, from which the next call takes it back.
     """
-    new, old = (best.with_name(best.name + ending) for ending in (".tmp", ".old"))
+    new, old = (best.with_name(best.name + ending) for ending in (_TEMPORARY, ".old"))
     if old.exists() and not best.exists():
         os.replace(old, best)
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(directory, new, ignore=shutil.ignore_patterns(STATE_FILE + "*"))
+    write(new)
     if best.exists():
         os.replace(best, old)
     os.replace(new, best)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def make_writable(output_dir: Path) -> None:
+    """Makes the folder and tries to write there, before hours are spent. Raises `CheckpointError`."""
+    trial = output_dir / ("writable" + _TEMPORARY)
+    with explained(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        trial.write_text("", encoding="utf-8")
+        trial.unlink()
+
+
+@contextmanager
+def explained(output_dir: Path) -> Iterator[None]:
+    """Makes of a failing write a `CheckpointError` that says why, which checkpoint is whole, and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        last = next(reversed(find_checkpoints(output_dir)), None) if output_dir.is_dir() else None
+        whole = f"{last} is whole: run the same command again to go on from it." if last else "There is no checkpoint yet."
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            free = shutil.disk_usage(output_dir).free / 1e6
+            raise CheckpointError(f"The disk that holds {output_dir} is full ({free:.0f} MB free). Free some space. {whole}") from error
+        raise CheckpointError(
+            f"--output-dir {output_dir} cannot be written ({error.strerror or error}). Mend that or name another folder. {whole}"
+        ) from error

@@ -3,17 +3,19 @@
 An example is a conversation about one picture, rendered by the same `chat.render` that chatting uses; the loss is on the answers only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..chat.messages import load_turns
 from ..chat.pictures import LoadedPicture
 from ..chat.render import IGNORED, Rendered, render
 from ..chat.templates import get_template
-from ..model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
+from ..model import MiniGPT4Processor
+from .objective import AddUp, DrawnObjective, Figures, Metrics, SampleAnswer, Share
 from .representation import SceneWords, WordLoss, WordPlaces
 
 
@@ -67,23 +69,28 @@ def render_batch(conversations: list[list[dict]], processor: MiniGPT4Processor, 
     return pad_right([row.input_ids for row in rows], fill=0), pad_right([row.labels for row in rows], fill=IGNORED)
 
 
-class ConversationObjective:
+class ConversationObjective(DrawnObjective):
     """Cross-entropy of the answers, plus `word_weight` times the representation stage's loss, so that what was learned there stays."""
 
     def __init__(
         self,
-        model: MiniGPT4ForConditionalGeneration,
         processor: MiniGPT4Processor,
+        template_name: str,
         sources: list[tuple[float, ConversationSource]],
         batch_size: int,
-        evaluate: Callable[[], dict[str, float]],
+        evaluate: Callable[[], Metrics],
+        show: Callable[[], list[SampleAnswer]] = list,
         word_loss: WordLoss | None = None,
         word_weight: float = 0.0,
     ):
-        self.model, self.processor, self.evaluate = model, processor, evaluate
+        self.processor, self.template_name, self.evaluate_on = processor, template_name, evaluate
+        self.show = show
         self.sources, self.batch_size = sources, batch_size
-        self.word_loss, self.word_weight = word_loss, word_weight
+        self.word_loss = word_loss if word_weight else None
         self.places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
+        self.weights = {"answers": 1.0}
+        if self.word_loss is not None:
+            self.weights |= {term: word_weight * weight for term, weight in self.word_loss.weights.items()}
 
     def batch(self, step: int) -> tuple[torch.Tensor, list[Example]]:
         features, examples = [], []
@@ -94,15 +101,33 @@ class ConversationObjective:
                 examples += said
         return torch.cat(features), examples
 
-    def loss(self, batch: tuple[torch.Tensor, list[Example]]) -> tuple[torch.Tensor, dict[str, float]]:
-        features, examples = batch
-        template_name = self.model.config.chat_template_name
-        input_ids, labels = render_batch([example.messages for example in examples], self.processor, template_name)
-        with torch.autocast(features.device.type, torch.bfloat16):
-            tokens = self.model.model.project_features(features)
-        answer_loss = self.model(input_ids=input_ids, image_features=tokens, labels=labels, use_cache=False).loss
-        if self.word_loss is None or not self.word_weight:
-            return answer_loss, {}
-        targets = torch.tensor([self.places.target_ids(example.words) for example in examples])
-        word_loss, metrics = self.word_loss(tokens, targets)
-        return answer_loss + self.word_weight * word_loss, {"answer_loss": answer_loss.item(), **metrics}
+    def batches(self, start: int, share: Share) -> Iterator[list[dict[str, torch.Tensor]]]:
+        for pieces in super().batches(start, share):
+            yield [self.collate(features, examples) for features, examples in pieces]
+
+    def collate(self, features: torch.Tensor, examples: list[Example]) -> dict[str, torch.Tensor]:
+        """What `loss` takes: `vision_features`, `input_ids`, `labels` and, with a word loss, `words` `(B, T)`."""
+        input_ids, labels = render_batch([example.messages for example in examples], self.processor, self.template_name)
+        piece = {"vision_features": features, "input_ids": input_ids, "labels": labels}
+        if self.word_loss is not None:
+            piece["words"] = torch.tensor([self.places.target_ids(example.words) for example in examples])
+        return piece
+
+    def counts(self, piece: dict[str, torch.Tensor]) -> dict[str, float]:
+        words = {} if self.word_loss is None else self.word_loss.counts(piece["words"])
+        return {"answers": float((piece["labels"][:, 1:] != IGNORED).sum()), **words}
+
+    def loss(self, model: nn.Module, piece: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Figures]:
+        inputs = {name: tensor for name, tensor in piece.items() if name != "words"}
+        outputs = model(**inputs, num_items_in_batch=1, use_cache=False)
+        sums = {"answers": outputs.loss}
+        if self.word_loss is None:
+            return sums, {}
+        word_sums, figures = self.word_loss(outputs.image_features, piece["words"])
+        return {**sums, **word_sums}, {"answer_loss": (outputs.loss.detach(), self.counts(piece)["answers"]), **figures}
+
+    def evaluate(self, model: nn.Module, add_up: AddUp) -> Metrics:
+        return self.evaluate_on()
+
+    def samples(self) -> list[SampleAnswer]:
+        return self.show()

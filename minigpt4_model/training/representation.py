@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .objective import AddUp, DrawnObjective, Figures, Metrics, SampleAnswer
+
 NAME_TOKENS = 4
 # The places of a picture's 32 tokens, in order. What is left over is free and learns in the later stages.
 PLACES = (
@@ -83,35 +85,61 @@ class WordLoss(nn.Module):
         self.register_buffer("words", embedding[vocabulary].float())
         self.scale, self.filler = scale, filler
 
-    def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-        """`targets` `(B, T)` ids or `FREE`. Fillers weigh a tenth: they are half of all places and easy."""
+    def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> tuple[dict[str, torch.Tensor], Figures]:
+        """`targets` `(B, T)` ids or `FREE`. The sums of the terms "words" and "free" over what `counts` counts, and figures."""
+        self.to(tokens.device)
         asked = targets != FREE
         wanted = torch.searchsorted(self.vocabulary, targets[asked])
         ours = tokens[asked].float()
         logits = self.scale * F.normalize(ours, dim=-1) @ F.normalize(self.words, dim=-1).T
-        weight = torch.where(targets[asked] == self.filler, 0.1, 1.0)
-        cross_entropy = (F.cross_entropy(logits, wanted, reduction="none") * weight).sum() / weight.sum()
+        weight = self._weight(targets[asked])
+        cross_entropy = F.cross_entropy(logits, wanted, reduction="none")
         # Direction says which word; the length has to be a word's too, or the LLM reads something it has never seen.
-        words = self.words[wanted]
-        distance = ((ours - words).square().sum(-1) / words.square().sum(-1).mean() * weight).sum() / weight.sum()
-        right = (logits.argmax(-1) == wanted).float()
-        loss, metrics = cross_entropy + 0.1 * distance, {"word_accuracy": right[weight == 1].mean().item()}
+        distance = (ours - self.words[wanted]).square().sum(-1) / self.words.square().sum(-1).mean()
+        sums = {"words": ((cross_entropy + 0.1 * distance) * weight).sum()}
+        right = (logits.argmax(-1) == wanted)[weight == 1]
+        figures: Figures = {"word_accuracy": (right.float().sum(), len(right))}
         if self.free_tokens is not None:
             free = tokens[:, -len(self.free_tokens) :].float()
-            off = (free - self.free_tokens).square().sum(-1).mean() / self.free_tokens.square().sum(-1).mean()
-            loss, metrics["free_distance"] = loss + off, off.item()
-        return loss, metrics
+            off = (free - self.free_tokens).square().sum(-1) / self.free_tokens.square().sum(-1).mean()
+            sums["free"] = off.sum()
+            figures["free_distance"] = (sums["free"].detach(), off.numel())
+        return sums, figures
+
+    def counts(self, targets: torch.Tensor) -> dict[str, float]:
+        """How much each term of `forward` sums up."""
+        counts = {"words": float(self._weight(targets[targets != FREE]).sum())}
+        return counts if self.free_tokens is None else {**counts, "free": float(len(targets) * len(self.free_tokens))}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the terms, in the loss."""
+        return {"words": 1.0} if self.free_tokens is None else {"words": 1.0, "free": 1.0}
+
+    def _weight(self, targets: torch.Tensor) -> torch.Tensor:
+        """Fillers weigh a tenth: they are half of all places and easy."""
+        return torch.where(targets == self.filler, 0.1, 1.0)
 
 
-class RepresentationObjective:
+class RepresentationObjective(DrawnObjective):
     """Batches of pictures' features with the words that their image tokens are to be.
 
     `sources` draw `(features (b, N, Dv), SceneWords)` for a seed; a batch takes `share` of its `batch_size` from each.
     """
 
-    def __init__(self, model, places: WordPlaces, loss: WordLoss, sources: list[tuple[float, Source]], batch_size: int, evaluate):
-        self.model, self.places, self.word_loss, self.evaluate = model, places, loss, evaluate
+    def __init__(
+        self,
+        places: WordPlaces,
+        loss: WordLoss,
+        sources: list[tuple[float, Source]],
+        batch_size: int,
+        evaluate: Callable[[], Metrics],
+        show: Callable[[], list[SampleAnswer]] = list,
+    ):
+        self.places, self.word_loss, self.evaluate_on = places, loss, evaluate
+        self.show = show
         self.sources, self.batch_size = sources, batch_size
+        self.weights = loss.weights
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         features, words = [], []
@@ -122,11 +150,18 @@ class RepresentationObjective:
                 words += said
         return torch.cat(features), torch.tensor([self.places.target_ids(said) for said in words])
 
-    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-        features, targets = batch
-        with torch.autocast(features.device.type, torch.bfloat16):
-            tokens = self.model.model.project_features(features)
-        return self.word_loss(tokens, targets)
+    def counts(self, piece: tuple[torch.Tensor, torch.Tensor]) -> dict[str, float]:
+        return self.word_loss.counts(piece[1])
+
+    def loss(self, model: nn.Module, piece: tuple[torch.Tensor, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Figures]:
+        features, targets = piece
+        return self.word_loss(model(vision_features=features).image_features, targets)
+
+    def evaluate(self, model: nn.Module, add_up: AddUp) -> Metrics:
+        return self.evaluate_on()
+
+    def samples(self) -> list[SampleAnswer]:
+        return self.show()
 
 
 class WordReader:
@@ -137,6 +172,7 @@ class WordReader:
 
     def read(self, tokens: torch.Tensor) -> list[dict[str, str]]:
         """For each picture the text at each place, such as `{"name": "red apple", "colour": "red", ...}`."""
+        self.word_loss.to(tokens.device)
         asked = F.normalize(tokens[:, : len(PLACES)].float(), dim=-1)
         ids = self.word_loss.vocabulary[(asked @ F.normalize(self.word_loss.words, dim=-1).T).argmax(-1)]
         return [self._words(row) for row in ids.tolist()]

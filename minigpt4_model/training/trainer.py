@@ -1,72 +1,58 @@
 """The one trainer: what learns, by which rate, for how long, and how a run survives a kill.
 
-A stage brings an `Objective`: batches and their loss. Batches are a function of the step alone, so a resumed run sees
-exactly the data that an uninterrupted one would have seen, and there is no random state to save.
+A stage brings an `Objective`. Batches are a function of the step alone, so a resumed run sees exactly the data that an
+uninterrupted one would have seen. Runs on one process or many (`accelerate launch`): the loss is normalised over the whole step,
+so neither the number of processes nor gradient accumulation changes it.
 """
 
-import json
+import hashlib
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, send_to_device
 from tqdm import tqdm
 
 from ..model import MiniGPT4ForConditionalGeneration
-from .checkpoint import keep_best, load_state, save_projection, save_state, trained_state
+from ..weights.pairing import describe_pairing, fingerprint
+from . import processes
+from .arguments import TrainingArguments
+from .checkpoint import (
+    CheckpointError,
+    explained,
+    keep_best,
+    load_state,
+    load_trained_state,
+    make_writable,
+    save_checkpoint,
+    trained_state,
+    write_projection,
+)
+from .interruption import REASONS, Interruption
+from .objective import Metrics, Objective, Share
+from .run_log import RunLog
+from .run_report import write_report
+from .sample_page import add_samples
 from .schedule import LearningRate
 
 logger = logging.getLogger(__name__)
 
-Metrics = dict[str, float]
-
-
-class Objective(Protocol):
-    """What one stage learns."""
-
-    def batch(self, step: int) -> Any:
-        """The batch of this step; the same for the same step, always."""
-
-    def loss(self, batch: Any) -> tuple[torch.Tensor, Metrics]:
-        """A scalar to minimise and figures to log."""
-
-    def evaluate(self) -> Metrics:
-        """Figures on held-out data; the one called "score" picks the best checkpoint (higher is better)."""
-
-
-@dataclass(frozen=True)
-class TrainingArguments:
-    """One run. `train_qformer` also trains the Q-Former and its queries, which the paper takes ready from BLIP-2."""
-
-    output_dir: Path
-    max_steps: int
-    learning_rate: float
-    min_learning_rate: float
-    warmup_steps: int
-    warmup_learning_rate: float = 1e-6
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
-    train_qformer: bool = True
-    save_steps: int = 200
-    eval_steps: int = 500
-    log_steps: int = 20
-
-    def __post_init__(self):
-        if self.max_steps < 1:
-            raise ValueError(f"--max-steps must be at least 1, not {self.max_steps}.")
-        if self.warmup_steps > self.max_steps:
-            raise ValueError(f"--warmup-steps ({self.warmup_steps}) must not exceed --max-steps ({self.max_steps}).")
+# Steps in a row that fp16's loss scaling may leave out while it looks for a scale.
+MAX_SKIPPED = 30
 
 
 def freeze(model: MiniGPT4ForConditionalGeneration, train_qformer: bool) -> list[torch.nn.Parameter]:
-    """Decides, here and nowhere else, what learns; returns it. Everything else gets no gradient."""
+    """Decides, here and nowhere else, what learns; returns it, in fp32. Everything else gets no gradient."""
     model.requires_grad_(False)
-    model.model.language_projection.requires_grad_(True)
+    model.model.language_projection.float().requires_grad_(True)
     if train_qformer and model.model.qformer is not None:
-        model.model.qformer.requires_grad_(True)
+        model.model.qformer.float().requires_grad_(True)
+        model.model.query_tokens.data = model.model.query_tokens.data.float()
         model.model.query_tokens.requires_grad_(True)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -81,12 +67,34 @@ def build_optimizer(parameters: list[torch.nn.Parameter], arguments: TrainingArg
 
 
 class Trainer:
-    """Runs an objective. `output_dir` holds `last/` and `best/` (both open with `--model`), the state, and `log.jsonl`."""
+    """Runs an objective into `arguments.output_dir` (`checkpoint.py` says what lies there).
 
-    def __init__(self, model: MiniGPT4ForConditionalGeneration, objective: Objective, arguments: TrainingArguments):
+    `binding` are settings, by flag, that a run can only go on with unchanged, besides those of the arguments and the objective.
+    """
+
+    def __init__(
+        self,
+        model: MiniGPT4ForConditionalGeneration,
+        objective: Objective,
+        arguments: TrainingArguments,
+        accelerator: Accelerator | None = None,
+        binding: Mapping[str, str] | None = None,
+    ):
+        self.accelerator = accelerator or processes.build_accelerator(arguments.mixed_precision)
         self.model, self.objective, self.arguments = model.eval(), objective, arguments
-        self.parameters = freeze(model, arguments.train_qformer)
-        self.optimizer = build_optimizer(self.parameters, arguments)
+        parameters = freeze(model, arguments.train_qformer)
+        self.share = Share(self.accelerator.process_index, self.accelerator.num_processes, arguments.pieces(self.accelerator.num_processes))
+        self.binding = {
+            **arguments.binding(),
+            **self._describe_model(),
+            **objective.binding(),
+            **(binding or {}),
+        }
+        if arguments.gradient_checkpointing:
+            # Llama has no dropout: its training mode differs in nothing else.
+            model.language_model.train().gradient_checkpointing_enable({"use_reentrant": False})
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(parameters, arguments))
+        self.parameters = [parameter for parameter in self.wrapped.parameters() if parameter.requires_grad]
         self.rate = LearningRate(
             arguments.learning_rate,
             arguments.min_learning_rate,
@@ -94,86 +102,221 @@ class Trainer:
             arguments.warmup_steps,
             arguments.max_steps,
         )
-        self.step, self.best_score = 0, -math.inf
+        self.step, self.best_score, self.seconds, self.skipped = 0, -math.inf, 0.0, 0
+        self.last_evaluation: Metrics = {}
+        self.log: RunLog | None = None
 
-    def train(self) -> None:
-        """Trains to `max_steps`, from where an earlier run into the same directory stopped."""
+    def train(self) -> str:
+        """Trains to `max_steps`, from where an earlier run into the same directory stopped.
+
+        Returns "" at the end, or the one of `interruption.REASONS` that stopped it; then it is saved and can go on.
+        Raises `CheckpointError`, `FloatingPointError` and what the objective raises.
+        """
+        arguments, main = self.arguments, self.accelerator.is_main_process
+        if main:
+            make_writable(arguments.output_dir)
         self._resume()
-        arguments = self.arguments
-        started, first = time.perf_counter(), self.step
-        with tqdm(total=arguments.max_steps, initial=self.step, unit="step", desc=arguments.output_dir.name, mininterval=5) as bar:
-            while self.step < arguments.max_steps:
-                metrics = self.train_step()
-                bar.update()
-                if self.step % arguments.log_steps == 0:
-                    rate = (self.step - first) / (time.perf_counter() - started)
-                    bar.set_postfix(metrics, refresh=False)
-                    self._log({"step": self.step, "learning_rate": self.rate(self.step), "steps_per_s": round(rate, 3), **metrics})
-                last = self.step == arguments.max_steps
-                if self.step % arguments.eval_steps == 0 or last:
-                    self._evaluate()
-                if self.step % arguments.save_steps == 0 or last:
-                    self._save()
+        if self.step == arguments.max_steps:
+            logger.info("%s is finished: it has all its %d steps.", arguments.output_dir, self.step)
+            return ""
+        self.log = RunLog(arguments.output_dir, arguments.report_to if main else None, self.step)
+        bar = tqdm(
+            total=arguments.max_steps, initial=self.step, unit="step", desc=arguments.output_dir.name, mininterval=1, disable=not main
+        )
+        with Interruption(arguments.max_minutes) as interruption, bar, self.log:
+            if self.step == 0:
+                self._show_samples()
+            reason = self._run(interruption, bar)
+        if not reason and main:
+            with explained(arguments.output_dir):
+                write_report(arguments.output_dir, self._report())
+        return reason
 
-    def train_step(self) -> Metrics:
+    def _run(self, interruption: Interruption, bar: tqdm) -> str:
+        arguments = self.arguments
+        batches = self.objective.batches(self.step, self.share)
+        training_seconds, first, started = 0.0, self.step, time.perf_counter() - self.seconds
+        while self.step < arguments.max_steps:
+            before = time.perf_counter()
+            pieces = next(batches)
+            reason, counts = self._agree(pieces, interruption)
+            if reason:
+                self._save()
+                return reason
+            metrics = self.train_step(pieces, counts)
+            now = time.perf_counter()
+            training_seconds, self.seconds = training_seconds + now - before, now - started
+            bar.update()
+            if metrics:
+                speed = (self.step - first) * arguments.batch_size / training_seconds
+                shown = {"learning_rate": self.rate(self.step - 1), "samples_per_s": round(speed, 2)}
+                bar.set_postfix({"loss": f"{metrics['loss']:.3f}", "lr": f"{shown['learning_rate']:.1e}", "samples/s": f"{speed:.1f}"})
+                self.log.write({"step": self.step, **metrics, **shown, "seconds": round(self.seconds, 2)})
+            last = self.step == arguments.max_steps
+            if self.step % arguments.eval_steps == 0 or last:
+                self._evaluate()
+            if self.step % (arguments.sample_steps or arguments.eval_steps) == 0 or last:
+                self._show_samples()
+            if self.step % arguments.save_steps == 0 or last:
+                self.seconds = time.perf_counter() - started
+                self._save()
+        return ""
+
+    def train_step(self, pieces: list[Any], counts: dict[str, float]) -> Metrics:
+        """One optimizer step from this process's pieces; `counts` are the whole step's. Metrics at logging steps, else none."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(self.step)
-        loss, metrics = self.objective.loss(self.objective.batch(self.step))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.arguments.max_grad_norm)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"The gradient at step {self.step} is not finite. The checkpoint in {self.arguments.output_dir / 'last'} is whole: "
-                "go on from it in another --output-dir with a lower --learning-rate."
-            )
+        total, figures = torch.zeros((), device=self.accelerator.device), {}
+        for number, piece in enumerate(pieces):
+            # Gradients cross the processes once a step, with the last piece.
+            together = nullcontext() if number == len(pieces) - 1 else self.accelerator.no_sync(self.wrapped)
+            with together:
+                sums, seen = self.objective.loss(self.wrapped, send_to_device(piece, self.accelerator.device))
+                loss = sum(weight * sums[term] / max(counts[term], 1e-9) for term, weight in self.objective.weights.items())
+                self.accelerator.backward(loss * self.share.world_size)  # wrappers average over processes
+            total += loss.detach()
+            for name, (amount, count) in seen.items():
+                before = figures.get(name, (0.0, 0.0))
+                figures[name] = (before[0] + torch.as_tensor(amount).detach(), before[1] + count)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.arguments.max_grad_norm or math.inf)
+        self._check_finite(norm, total)
         self.optimizer.step()
         self.step += 1
-        return {"loss": loss.item(), "grad_norm": norm.item(), **metrics}
+        if self.step % self.arguments.log_steps and self.step != self.arguments.max_steps:
+            return {}
+        names = sorted(figures)
+        sums = self.add_up([float(total), *(float(value) for name in names for value in figures[name])])
+        means = {name: sums[1 + 2 * place] / max(sums[2 + 2 * place], 1e-9) for place, name in enumerate(names)}
+        return {"loss": sums[0], "grad_norm": float(norm), **means}
+
+    def add_up(self, values: list[float]) -> list[float]:
+        """Element-wise sums over all processes."""
+        if self.share.world_size == 1:
+            return values
+        return self.accelerator.reduce(torch.tensor(values, device=self.accelerator.device), "sum").tolist()
+
+    def _agree(self, pieces: list[Any], interruption: Interruption) -> tuple[str, dict[str, float]]:
+        """What all processes say together: a reason to stop or "", and how much there is to learn in the step."""
+        counted = [self.objective.counts(piece) for piece in pieces]
+        terms = list(self.objective.weights)
+        sums = self.add_up([*interruption.wishes(), *(sum(counts[term] for counts in counted) for term in terms)])
+        reason = next((reason for reason, wishes in zip(REASONS, sums, strict=False) if wishes), "")
+        return reason, dict(zip(terms, sums[len(REASONS) :], strict=True))
+
+    def _check_finite(self, norm: torch.Tensor, loss: torch.Tensor) -> None:
+        if torch.isfinite(norm):
+            self.skipped = 0
+            return
+        self.skipped += 1
+        if self.accelerator.scaler is not None and self.skipped <= MAX_SKIPPED:
+            return  # fp16: this step is left out and the next one is scaled less
+        raise FloatingPointError(
+            f"The gradient at step {self.step} is not finite (loss {float(loss):g}). The checkpoint in {self.arguments.output_dir} is "
+            "whole: go on from it with --init in another --output-dir, with a lower --learning-rate or --mixed-precision bf16."
+        )
 
     def _evaluate(self) -> None:
         with torch.no_grad():
-            metrics = self.objective.evaluate()
-        self._log({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
-        logger.info("step %d: %s", self.step, metrics)
+            metrics = self.objective.evaluate(self.wrapped, self.add_up)
+        self.last_evaluation = metrics
+        self.log.write({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
+        self.log.plot()
+        if metrics:
+            logger.info("step %d: %s", self.step, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
         if metrics.get("score", -math.inf) > self.best_score:
             self.best_score = metrics["score"]
-            save_projection(self.model, self.arguments.output_dir / "last")
-            keep_best(self.arguments.output_dir / "last", self.arguments.output_dir / "best")
+            tensors = trained_state(self.model)
+            if self.accelerator.is_main_process:
+                with explained(self.arguments.output_dir):
+                    keep_best(self.arguments.output_dir / "best", lambda new: write_projection(new, tensors, self.model.config))
+
+    def _show_samples(self) -> None:
+        with torch.no_grad():
+            answers = self.objective.samples()
+        if answers and self.accelerator.is_main_process:
+            with explained(self.arguments.output_dir):
+                add_samples(self.arguments.output_dir, self.step, answers)
 
     def _save(self) -> None:
-        save_projection(self.model, self.arguments.output_dir / "last")
+        tensors = trained_state(self.model)
         state = {
             "step": self.step,
             "best_score": self.best_score,
-            "model": trained_state(self.model),
-            "optimizer": self.optimizer.state_dict(),
-            "arguments": {name: str(value) for name, value in asdict(self.arguments).items()},
+            "seconds": self.seconds,
+            "model": tensors,
+            "optimizer": processes.optimizer_state(self.accelerator, self.model, self.optimizer),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "random": gather_object([processes.random_state(self.accelerator.device)]),
+            "binding": self.binding,
         }
-        save_state(self.arguments.output_dir, state)
+        if self.accelerator.is_main_process:
+            directory, config = self.arguments.output_dir, self.model.config
+            with explained(directory):
+                save_checkpoint(
+                    directory, self.step, state, lambda new: write_projection(new, tensors, config), self.arguments.save_total_limit
+                )
+                write_projection(directory, tensors, config)
+        self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
-        state = load_state(self.arguments.output_dir)
+        directory = self.arguments.output_dir
+        self.accelerator.wait_for_everyone()
+        state = load_state(directory)
         if state is None:
             return
-        ours = {name: str(value) for name, value in asdict(self.arguments).items()}
-        changed = [name for name in ours if name != "output_dir" and state["arguments"].get(name) != ours[name]]
+        changed = sorted(name for name in self.binding | state["binding"] if self.binding.get(name) != state["binding"].get(name))
         if changed:
-            flags = ", ".join("--" + name.replace("_", "-") for name in changed)
-            raise ValueError(
-                f"{self.arguments.output_dir} holds a run with other values of {flags}. Give the same to go on with it, "
-                "or another --output-dir to start anew."
+            were = ", ".join(f"{name} ({_shown(state['binding'].get(name))})" for name in changed)
+            raise CheckpointError(
+                f"{directory} holds a run with other values of {were}. "
+                "Give the same to go on with it, or another --output-dir to start anew."
             )
-        ours, theirs = ({key: tensor.shape for key, tensor in tensors.items()} for tensors in (trained_state(self.model), state["model"]))
-        if ours != theirs:
-            raise ValueError(f"{self.arguments.output_dir} holds a run of a model of other sizes. Give another --output-dir to start anew.")
-        self.model.load_state_dict(state["model"], strict=False)  # the frozen parts are not in it
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best_score = state["step"], state["best_score"]
-        logger.info("Resuming at step %d.", self.step)
+        load_trained_state(self.model, state["model"])
+        processes.load_optimizer_state(self.accelerator, self.model, self.optimizer, state["optimizer"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        # With another number of processes there is no state for each; nothing in the model draws random numbers.
+        processes.load_random_state(state["random"][self.share.rank % len(state["random"])], self.accelerator.device)
+        self.step, self.best_score, self.seconds = state["step"], state["best_score"], state["seconds"]
+        if self.accelerator.is_main_process:
+            with explained(directory):
+                write_projection(directory, state["model"], self.model.config)  # a kill may have come between the two
+        logger.info("Going on at step %d.", self.step)
 
-    def _log(self, record: dict) -> None:
-        path = self.arguments.output_dir / "log.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record) + "\n")
+    def _describe_model(self) -> dict[str, str]:
+        """Which model this is, before training: its trained tensors, its frozen parts, their precision."""
+        model = self.model
+        if model.config.trained_with is None:
+            model.config.trained_with = describe_pairing(
+                language_model=model.config.text_config.model_type,
+                embedding=model.get_input_embeddings().weight,
+                vision_encoder=model.config.vision_config.architecture,
+                encoder={f"trunk.{name}": tensor for name, tensor in model.model.vision_model.trunk.state_dict().items()},
+            )
+        recorded = model.config.trained_with
+        digest = hashlib.sha256()
+        for name, tensor in sorted(trained_state(model).items()):
+            digest.update(f"{name} {fingerprint(tensor)}\n".encode())
+        return {
+            "--init": digest.hexdigest()[:16],
+            "--model": f"{recorded['language_model']['embedding_fingerprint'][:16]} {recorded['vision_encoder']['fingerprint'][:16]}",
+            "--mixed-precision": f"{self.accelerator.mixed_precision}, frozen parts in {model.get_input_embeddings().weight.dtype}",
+        }
+
+    def _report(self) -> dict[str, Any]:
+        return {
+            "steps": self.step,
+            "seconds": round(self.seconds, 1),
+            "processes": self.share.world_size,
+            "device": processes.device_title(self.accelerator.device),
+            "precision": self.binding["--mixed-precision"],
+            "evaluation": self.last_evaluation,
+            "best_score": None if self.best_score == -math.inf else self.best_score,
+            "settings": self.binding,
+            "notices": self.objective.notices(),
+        }
+
+
+def _shown(value: str | None) -> str:
+    return "was not given" if value is None else f"was {value}"

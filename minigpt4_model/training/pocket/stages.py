@@ -129,6 +129,11 @@ class NamingTest:
             said = [row["name"] for row in reader.read(self._tokens(model))]
         return self.share(said)
 
+    def words(self, model: MiniGPT4ForConditionalGeneration, reader: WordReader) -> list[str]:
+        """Everything that the places of each picture spell, for people to look at."""
+        with torch.inference_mode():
+            return [", ".join(word for word in row.values() if word) for row in reader.read(self._tokens(model))]
+
     def ask(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, question: str = "What is this?") -> float:
         """Share of pictures that the model names when asked, greedily."""
         return self.share(self.answers(model, processor, question))
@@ -147,7 +152,7 @@ class NamingTest:
         return sum(names_it(text, thing.sprite) for text, thing in zip(said, self.things, strict=True)) / len(self.things)
 
     def _tokens(self, model: MiniGPT4ForConditionalGeneration) -> torch.Tensor:
-        return model.model.project_features(self.cache[range(len(self.things))])
+        return model.model.project_features(self.cache[range(len(self.things))].to(model.device))
 
 
 def generate_answers(
@@ -155,7 +160,7 @@ def generate_answers(
 ) -> list[str]:
     """Greedy answers to one question about each picture, given by its image tokens `(B, T, D)`."""
     message = {"role": "user", "content": [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": question}]}
-    prompt = torch.tensor([render_prompt([message], processor, model.config.chat_template_name).input_ids])
+    prompt = torch.tensor([render_prompt([message], processor, model.config.chat_template_name).input_ids], device=tokens.device)
     said = []
     for some in tokens.split(32):
         ids = model.generate(input_ids=prompt.expand(len(some), -1), image_features=some, max_new_tokens=max_new_tokens, do_sample=False)

@@ -2,25 +2,33 @@
 
     python -m minigpt4_model.training.pocket.train representation --output-dir runs/representation
     python -m minigpt4_model.training.pocket.train stage1 --init runs/representation/best --output-dir runs/stage1
-    python -m minigpt4_model.training.pocket.train stage2 --init runs/stage1/best --output-dir runs/stage2
+    python -m minigpt4_model.training.pocket.train stage2 --init runs/stage1 --output-dir runs/stage2
 
 Run the same command again to go on after an interruption. `scripts/train_pocket_*.sh` are the record of the shipped checkpoint.
 """
 
 import argparse
+import copy
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL.Image
 import torch
 
 from ...weights.errors import WeightsError
 from ...weights.load import imagenet_classifier, load_model
+from ...weights.pairing import fingerprint
+from .. import processes
+from ..arguments import TrainingArguments, add_flags, from_flags
 from ..conversations import ConversationObjective
+from ..objective import SampleAnswer
+from ..outcome import run
 from ..representation import RepresentationObjective, WordPlaces, WordReader
-from ..trainer import Trainer, TrainingArguments
+from ..trainer import Trainer
 from . import stages
 from .architecture import build_untrained
 from .collections import HELD_OUT_STYLE, CorpusError
@@ -29,6 +37,7 @@ from .names import HELD_OUT_FILE
 from .steering import load_free_tokens
 
 STAGES = ("representation", "stage1", "stage2")
+QUESTION = "What is this?"
 
 
 @dataclass(frozen=True)
@@ -65,13 +74,16 @@ def build_parser() -> argparse.ArgumentParser:
         description="Train one stage of the pocket model. Interrupt and run again: it goes on.",
     )
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--output-dir", type=Path, required=True, help="Checkpoints (last/ and best/), state and log.jsonl go here.")
     parser.add_argument("--init", metavar="DIR", help="The checkpoint to start from; the representation stage needs none.")
     parser.add_argument("--free-tokens", type=Path, metavar="FILE", help="What `steering` wrote; the representation stage aims at it.")
     parser.add_argument("--pictures", type=int, default=16000, help="How many training pictures to compose (default: 16000).")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2).")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is).")
+    recipe = [option.name for option in dataclasses.fields(Recipe)]
     for option in dataclasses.fields(Recipe):
         parser.add_argument("--" + option.name.replace("_", "-"), type=option.type, help=f"Default by stage: {_defaults(option.name)}.")
+    add_flags(parser, TrainingArguments, leave_out=recipe)
+    parser.set_defaults(log_steps=10)
     return parser
 
 
@@ -85,7 +97,10 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     recipe = dataclasses.replace(RECIPES[args.stage], **given)
     if args.stage != "representation" and not args.init:
         raise WeightsError(f"{args.stage} starts from the stage before it: give its checkpoint with --init DIR.")
-    model, processor = load_model(args.init, dtype="bfloat16") if args.init else build_untrained()
+    shared = {option.name for option in dataclasses.fields(TrainingArguments)}
+    arguments = from_flags(args, TrainingArguments, **{name: value for name, value in vars(recipe).items() if name in shared})
+    accelerator = processes.build_accelerator(arguments.mixed_precision, args.device)
+    model, processor = load_model(args.init, device="cpu", dtype="bfloat16") if args.init else build_untrained()
     model.model.qformer.set_attn_implementation("eager")  # on a CPU faster than the fused kernel for 32 queries
     pictures = PocketPictures(args.pictures)
     cache = pictures.features(model, processor.image_processor)
@@ -94,7 +109,8 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         for name, test in TESTS.items()
     }
     photographs = photograph_features(model, processor.image_processor, imagenet_classifier())
-    finish = model.model.vision_model.finish_features
+    # Samples are drawn on the CPU, and the model may go elsewhere.
+    finish = copy.deepcopy(model.model.vision_model).requires_grad_(False).finish_features
     places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
     free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
     word_loss = stages.build_word_loss(model, places, stages.all_words(pictures.bank.sprites), free_tokens)
@@ -105,31 +121,48 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         def evaluate() -> dict[str, float]:
             return _with_score({name: test.read(model, reader) for name, test in tests.items()})
 
+        def show() -> list[SampleAnswer]:
+            return _samples(tests, "Words of the image tokens", lambda test: test.words(model, reader))
+
         drawn = (stages.scene_words(cache, pictures), stages.photograph_words(photographs, finish))
-        objective = RepresentationObjective(model, places, word_loss, list(zip(shares, drawn, strict=True)), recipe.batch_size, evaluate)
+        objective = RepresentationObjective(places, word_loss, list(zip(shares, drawn, strict=True)), recipe.batch_size, evaluate, show)
     else:
 
         def evaluate() -> dict[str, float]:
             return _with_score({name: test.first(24).ask(model, processor) for name, test in tests.items()})
+
+        def show() -> list[SampleAnswer]:
+            return _samples(tests, QUESTION, lambda test: test.answers(model, processor, QUESTION))
 
         drawn = (
             stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])),
             stages.photograph_conversations(photographs, finish),
         )
         objective = ConversationObjective(
-            model, processor, list(zip(shares, drawn, strict=True)), recipe.batch_size, evaluate, word_loss, recipe.word_weight
+            processor,
+            model.config.chat_template_name,
+            list(zip(shares, drawn, strict=True)),
+            recipe.batch_size,
+            evaluate,
+            show,
+            word_loss,
+            recipe.word_weight,
         )
-    arguments = TrainingArguments(
-        output_dir=args.output_dir,
-        max_steps=recipe.max_steps,
-        learning_rate=recipe.learning_rate,
-        min_learning_rate=recipe.min_learning_rate,
-        warmup_steps=recipe.warmup_steps,
-        eval_steps=recipe.eval_steps,
-        save_steps=recipe.save_steps,
-        log_steps=10,
-    )
-    return Trainer(model, objective, arguments)
+    binding = {"--photographs": str(recipe.photographs), "--word-weight": str(recipe.word_weight), "--pictures": pictures.directory.name}
+    if free_tokens is not None:
+        binding["--free-tokens"] = fingerprint(free_tokens)
+    return Trainer(model, objective, arguments, accelerator, {"stage": args.stage, **binding})
+
+
+def _samples(tests: dict[str, stages.NamingTest], asked: str, answer: Callable[[stages.NamingTest], list[str]]) -> list[SampleAnswer]:
+    """The first few pictures of each test, with what is said of them."""
+    samples = []
+    for name, test in tests.items():
+        some = test.first(3)
+        for index, said in enumerate(answer(some)):
+            picture = PIL.Image.fromarray(TESTS[name].compose(index)[0])
+            samples.append(SampleAnswer(picture, asked, said, some.things[index].name))
+    return samples
 
 
 def _with_score(shares: dict[str, float]) -> dict[str, float]:
@@ -140,15 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    try:
-        build_trainer(args).train()
-    except (CorpusError, WeightsError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. Run the same command again to go on from the last checkpoint.", file=sys.stderr)
-        return 130
-    return 0
+    return run(lambda: build_trainer(args), CorpusError)
 
 
 if __name__ == "__main__":
