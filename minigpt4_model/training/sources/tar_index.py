@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from ...weights.cache import home, locked, write_atomically
 from ...weights.progress import console
+from .tar_headers import TarDamage, tar_members
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 PICTURE, TEXT, JSON = 0, 2, 4  # columns of an index row: where the offset stands; the size follows
@@ -72,7 +72,7 @@ def _build_missing(shards: list[Path], folder: Path) -> Iterator[tuple[Path, Sha
 def build_index(shard: Path, folder: Path) -> ShardIndex:
     """Reads a shard's headers and writes its index into `folder`."""
     stat = shard.stat()
-    rows, problem = _scan(shard, stat.st_size)
+    rows, problem = _scan(shard)
     buffer = io.BytesIO()
     np.save(buffer, rows)
     write_atomically(folder / f"{shard.name}.npy", buffer.getvalue())
@@ -105,38 +105,21 @@ def _index_folder(shards: Path) -> Path:
     return home() / "shard-index" / place
 
 
-def _scan(shard: Path, size: int) -> tuple[np.ndarray, str]:
+def _scan(shard: Path) -> tuple[np.ndarray, str]:
     """The rows of a shard, and in words what is wrong with it. Members that are cut off are left out."""
     pairs: dict[str, list[int]] = {}
     problem, last = "", ""
     try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                tar.members.clear()  # tarfile remembers every member otherwise
-                if not member.isreg():
-                    continue
-                if member.offset_data + member.size > size:
-                    problem = f"{shard} is cut off in {member.name}"
-                    break
-                column, stem = _column(member.name)
-                if column is not None:
-                    last = stem
-                    row = pairs.setdefault(stem, [0] * 6)
-                    row[column : column + 2] = member.offset_data, member.size
-            if not problem and not _has_end_mark(shard, tar.offset):
-                problem = f"{shard} is cut off or damaged after {last or 'its beginning'}"
-    except tarfile.TarError as error:
-        problem = f"{shard} is not a whole tar file ({error})"
+        for name, offset, size in tar_members(shard):
+            column, stem = _column(name)
+            if column is not None:
+                last = stem
+                pairs.setdefault(stem, [0] * 6)[column : column + 2] = offset, size
+    except TarDamage as error:
+        problem = f"{shard} {error}"
     if problem and last and not (pairs[last][PICTURE] and (pairs[last][TEXT] or pairs[last][JSON])):
         del pairs[last]  # the pair in which the file was cut off
     return np.array(list(pairs.values()), dtype=np.int64).reshape(-1, 6), problem and f"{problem}: its {len(pairs)} whole pairs are used."
-
-
-def _has_end_mark(shard: Path, offset: int) -> bool:
-    """Whether the block of zeros that ends a tar file stands where its last member ended."""
-    with shard.open("rb") as file:
-        file.seek(offset)
-        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _column(name: str) -> tuple[int | None, str]:
