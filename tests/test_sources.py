@@ -139,6 +139,12 @@ class TestShards:
         assert len(opened(laion)) == 15
         assert len(list((tmp_path / "home" / "shard-index").glob("*/*.npy"))) == 3
 
+    def test_an_index_that_someone_else_made_is_read(self, laion, monkeypatch):
+        opened(laion)
+        monkeypatch.setattr("os.access", lambda *_: False)  # nothing can be written beside the shards
+        monkeypatch.setattr("minigpt4_model.training.sources.tar_index._scan", lambda _: pytest.fail("indexed again"))
+        assert len(opened(laion)) == 15
+
     def test_a_copy_elsewhere_has_the_same_fingerprint(self, laion, tmp_path):
         before = opened(laion).fingerprint
         (tmp_path / "moved").mkdir()

@@ -35,7 +35,7 @@ class ShardSource(Source):
         try:
             indices = index_shards(paths)
         except OSError as error:
-            raise SourceError(f"--data {pattern}: {error.filename} cannot be read ({error.strerror}).") from error
+            raise SourceError(f"--data {pattern}: the shards cannot be indexed: {error.filename}: {error.strerror}.") from error
         self.notices = [*missing, *(index.problem for index in indices if index.problem)]
         self.shards: list[ShardIndex] = [index for index in indices if index.count]
         if not self.shards:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -22,8 +22,9 @@ from ...weights.cache import home, locked, write_atomically
 from ...weights.progress import console
 from .tar_headers import TarDamage, tar_members
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 PICTURE, TEXT, JSON = 0, 2, 4  # columns of an index row: where the offset stands; the size follows
+_PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic")
+COLUMNS = {**dict.fromkeys(_PICTURE_SUFFIXES, PICTURE), "txt": TEXT, "json": JSON}
 VERSION = 1
 FOLDER = ".minigpt4-index"
 _THREADS = 4  # reading headers waits for the disk more than it computes
@@ -49,19 +50,18 @@ def index_shards(shards: list[Path]) -> list[ShardIndex]:
 
     Of several processes that start together one makes it and the others wait.
     """
-    folders = {parent: _index_folder(parent) for parent in {shard.parent for shard in shards}}
-    found = {shard: _read_index(shard, folders[shard.parent]) for shard in shards}
-    for parent, folder in sorted(folders.items()):
+    found = {shard: _read_index(shard) for shard in shards}
+    for parent in sorted({shard.parent for shard, index in found.items() if index is None}):
+        folder = _writable_folder(parent)
         missing = [shard for shard, index in found.items() if index is None and shard.parent == parent]
-        if missing:
-            with locked(folder / ".lock", f"the index of {parent}", console):
-                found.update(_build_missing(missing, folder))
+        with locked(folder / ".lock", f"the index of {parent}", console):
+            found.update(_build_missing(missing, folder))
     return [found[shard] for shard in shards]
 
 
 def _build_missing(shards: list[Path], folder: Path) -> Iterator[tuple[Path, ShardIndex]]:
     def build(shard: Path) -> ShardIndex:
-        return _read_index(shard, folder) or build_index(shard, folder)
+        return _read_index(shard) or build_index(shard, folder)
 
     with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(shards), unit="shard", desc="indexing shards (once)") as bar:
         for shard, index in zip(shards, pool.map(build, shards), strict=True):
@@ -81,28 +81,35 @@ def build_index(shard: Path, folder: Path) -> ShardIndex:
     return ShardIndex(shard, stat.st_size, len(rows), folder / f"{shard.name}.npy", problem)
 
 
-def _read_index(shard: Path, folder: Path) -> ShardIndex | None:
+def _read_index(shard: Path) -> ShardIndex | None:
+    """The index of a shard from where it is kept; None where there is none that fits."""
     stat = shard.stat()
-    try:
-        facts = json.loads((folder / f"{shard.name}.json").read_bytes())
-        rows_path = folder / f"{shard.name}.npy"
-        if (facts["version"], facts["size"], facts["mtime_ns"]) == (VERSION, stat.st_size, stat.st_mtime_ns) and rows_path.exists():
-            return ShardIndex(shard, stat.st_size, facts["count"], rows_path, facts["problem"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or damaged: made again
+    for folder in _index_folders(shard.parent):
+        try:
+            facts = json.loads((folder / f"{shard.name}.json").read_bytes())
+            rows_path = folder / f"{shard.name}.npy"
+            if (facts["version"], facts["size"], facts["mtime_ns"]) == (VERSION, stat.st_size, stat.st_mtime_ns) and rows_path.exists():
+                return ShardIndex(shard, stat.st_size, facts["count"], rows_path, facts["problem"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not there, or damaged: made again
     return None
 
 
-def _index_folder(shards: Path) -> Path:
-    beside = shards / FOLDER
+def _index_folders(shards: Path) -> tuple[Path, Path]:
+    """Where the index of a folder of shards may be: beside them, or in the cache home."""
+    place = hashlib.sha256(str(shards.absolute()).encode()).hexdigest()[:16]
+    return shards / FOLDER, home() / "shard-index" / place
+
+
+def _writable_folder(shards: Path) -> Path:
+    beside, cached = _index_folders(shards)
     try:
         beside.mkdir(exist_ok=True)
         if os.access(beside, os.W_OK):
             return beside
     except OSError:
         pass
-    place = hashlib.sha256(str(shards.resolve()).encode()).hexdigest()[:16]
-    return home() / "shard-index" / place
+    return cached
 
 
 def _scan(shard: Path) -> tuple[np.ndarray, str]:
@@ -124,12 +131,6 @@ def _scan(shard: Path) -> tuple[np.ndarray, str]:
 
 def _column(name: str) -> tuple[int | None, str]:
     """Which column of the index a member belongs to, and the pair's name: what stands before the first dot, as in webdataset."""
-    path = PurePosixPath(name)
-    stem, _, suffix = path.name.partition(".")
-    key = str(path.with_name(stem)) if stem else ""
-    if not stem:
-        return None, ""  # a hidden file
-    suffix = "." + suffix.lower()
-    if suffix in PICTURE_SUFFIXES:
-        return PICTURE, key
-    return {".txt": TEXT, ".json": JSON}.get(suffix), key
+    folder, slash, last = name.rpartition("/")
+    stem, _, suffix = last.partition(".")
+    return (COLUMNS.get(suffix.lower()) if stem else None), folder + slash + stem  # without a stem it is a hidden file
