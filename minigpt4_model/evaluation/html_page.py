@@ -1,0 +1,204 @@
+"""Judging a page of HTML: is it valid, has it the structure that was asked for, does it render?
+
+Structure is a tree over eight kinds: header, nav, text, button, image, form, list, columns. Everything else (`div`, `main`, `li`) is
+seen through, so that two ways to write the same page are the same tree. The F1 compares the trees' edges, "a button in a
+form", each as often as it occurs; what the texts say does not count.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("header", "nav", "text", "button", "image", "form", "list", "columns")
+_VOID_TAGS = "area base br col embed hr img input link meta source track wbr"
+# What HTML lets end by itself; a sloppy page that leaves these open is still valid.
+_SELF_ENDING_TAGS = "html head body p li dt dd option tr td th thead tbody tfoot colgroup"
+_TAGS = """
+    a abbr address article aside audio b base bdi bdo blockquote body br button canvas caption cite code col colgroup data datalist dd del
+    details dfn dialog div dl dt em embed fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img
+    input ins kbd label legend li link main map mark menu meta meter nav noscript object ol optgroup option output p picture pre progress q
+    rp rt ruby s samp script search section select slot small source span strong style sub summary sup svg table tbody td template textarea
+    tfoot th thead time title tr track u ul var video wbr
+    circle defs ellipse g line path polygon polyline rect text use
+"""
+_VOID, _MAY_STAY_OPEN, _KNOWN = (frozenset(tags.split()) for tags in (_VOID_TAGS, _SELF_ENDING_TAGS, _TAGS))
+_CLOSES_BEFORE = {"li": {"li"}, "p": {"p"}, "dt": {"dt", "dd"}, "dd": {"dt", "dd"}, "option": {"option"}, "tr": {"tr", "td", "th"}}
+_CLOSES_BEFORE |= {"td": {"td", "th"}, "th": {"td", "th"}, "tbody": {"thead", "tr", "td", "th"}}
+_BY_TAG = {
+    "header": "header", "nav": "nav", "button": "button", "img": "image", "svg": "image", "picture": "image", "form": "form",
+    "ul": "list", "ol": "list", "dl": "list", "p": "text", "h1": "text", "h2": "text", "h3": "text", "h4": "text", "h5": "text",
+    "h6": "text", "blockquote": "text", "pre": "text",
+}  # fmt: skip
+_COLUMNS = re.compile(r"\b(?:columns?|row|flex|grid)\b|column-count|display:\s*(?:inline-)?(?:flex|grid)")
+
+
+@dataclass
+class Node:
+    """An element of one of the eight kinds and what stands in it; the root's kind is "page"."""
+
+    kind: str
+    children: list["Node"] = field(default_factory=list)
+
+    def edges(self) -> Iterator[tuple[str, str]]:
+        """(kind of the parent, kind of the child) for everything below."""
+        for child in self.children:
+            yield self.kind, child.kind
+            yield from child.edges()
+
+
+@dataclass
+class Page:
+    """What was read: the tree, and every fault against HTML's rules. `visible`: whether there is anything to see."""
+
+    root: Node
+    faults: list[str]
+    visible: bool
+
+    @property
+    def valid(self) -> bool:
+        return not self.faults and self.visible
+
+
+def extract_html(answer: str) -> str:
+    """The HTML in an answer: what stands in a ```html fence, else from the first tag to the last; "" when there is none."""
+    fence = re.search(r"```(?:html)?[ \t]*\n(.*?)(?:```|\Z)", answer, re.DOTALL | re.IGNORECASE)
+    if fence and "<" in fence[1]:
+        return fence[1].strip()
+    tags = re.search(r"<[!a-zA-Z].*>", answer, re.DOTALL)
+    return tags[0].strip() if tags else ""
+
+
+def read_page(html: str) -> Page:
+    """Parses strictly: unknown elements, tags that close nothing or are closed by none, and repeated ids are faults."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.finish(html)
+    return Page(reader.root, reader.faults, reader.visible)
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = Node("page")
+        self.faults: list[str] = []
+        self.visible = False
+        self._open: list[tuple[str, Node | None]] = []  # tag, and its node where it is of a kind
+        self._ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        while self._open and self._open[-1][0] in _CLOSES_BEFORE.get(tag, ()):
+            self._open.pop()
+        if tag not in _KNOWN:
+            self.faults.append(f"<{tag}> is no element of HTML")
+        given = {name: value or "" for name, value in attrs}
+        if given.get("id") and given["id"] in self._ids:
+            self.faults.append(f'id="{given["id"]}" comes twice')
+        self._ids.add(given.get("id", ""))
+        kind = self._kind(tag, given)
+        node = Node(kind) if kind else None
+        if node:
+            self._parent().children.append(node)
+            self.visible |= kind in ("image", "button", "form")
+        if tag not in _VOID:
+            self._open.append((tag, node))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self._open.pop()  # "<path/>" of a drawing
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _VOID:
+            self.faults.append(f"</{tag}> closes an element that has no end tag")
+            return
+        tags = [open_tag for open_tag, _ in self._open]
+        if tag not in tags:
+            self.faults.append(f"</{tag}> closes nothing")
+            return
+        while self._open:
+            closed, _ = self._open.pop()
+            if closed == tag:
+                return
+            if closed not in _MAY_STAY_OPEN:
+                self.faults.append(f"</{tag}> comes before </{closed}>")
+
+    def handle_data(self, data: str) -> None:
+        self.visible |= bool(data.strip()) and not any(tag in ("script", "style", "title", "template") for tag, _ in self._open)
+
+    def finish(self, html: str) -> None:
+        self.close()
+        self.faults += [f"<{tag}> is never closed" for tag, _ in self._open if tag not in _MAY_STAY_OPEN]
+        if html.rfind("<") > html.rfind(">"):
+            self.faults.append("the page breaks off inside a tag")
+        if not html.strip():
+            self.faults.append("there is no HTML")
+
+    def _parent(self) -> Node:
+        return next((node for _, node in reversed(self._open) if node), self.root)
+
+    def _kind(self, tag: str, given: dict[str, str]) -> str:
+        if tag == "input":
+            return "button" if given.get("type", "").lower() in ("submit", "button", "reset") else ""
+        if tag == "a":
+            return "button" if {"button", "btn"} & set(given.get("class", "").lower().split()) or given.get("role") == "button" else ""
+        if tag in ("div", "section", "main", "table"):
+            return "columns" if tag == "table" or _COLUMNS.search(f"{given.get('class', '')} {given.get('style', '')}".lower()) else ""
+        # An image inside <picture> and lines inside <svg> are one image; a text inside a quotation is one text.
+        kind = _BY_TAG.get(tag, "")
+        return "" if kind in ("image", "text") and self._parent().kind == kind else kind
+
+
+def structure_f1(found: Node, wanted: Node) -> float:
+    """F1 over the two trees' edges as multisets; 1 for two pages without any of the eight kinds."""
+    have, want = Counter(found.edges()), Counter(wanted.edges())
+    if not have and not want:
+        return 1.0
+    return 2 * (have & want).total() / (have.total() + want.total())
+
+
+class Browser:
+    """Headless Chromium that shows pages without scripts and without a network."""
+
+    def __init__(self, page) -> None:
+        self._page = page
+
+    def shows(self, html: str) -> bool:
+        """Whether something of the page can be seen: an element with an area, text or a control."""
+        self._page.set_content(html, wait_until="domcontentloaded", timeout=5000)
+        return self._page.evaluate(
+            "() => [...document.body.querySelectorAll('*')].some(element => { const box = element.getBoundingClientRect();"
+            " return box.width > 1 && box.height > 1 && (element.textContent.trim() || element.matches('img,input,button,svg,hr')); })"
+        )
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser | None]:
+    """A browser, or None where Playwright or Chromium is missing: then rendering is judged by the strict parser alone."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ModuleNotFoundError:
+        yield None
+        return
+    import shutil
+
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("chromium-browser"))
+        except Error as error:
+            logger.info("no Chromium: %s", error)
+            yield None
+            return
+        # What a model writes is shown, never run, and fetches nothing.
+        context = chromium.new_context(java_script_enabled=False)
+        page = context.new_page()
+        page.route("**/*", lambda route: route.abort())
+        try:
+            yield Browser(page)
+        finally:
+            chromium.close()
