@@ -112,12 +112,18 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         pixel_values: torch.Tensor | None = None,
         image_features: torch.Tensor | None = None,
         vision_features: torch.Tensor | None = None,
+        qformer_features: torch.Tensor | None = None,
     ) -> torch.Tensor | None:
-        """Whatever way the pictures are given, their tokens `(P, T, D)`; None without any. Raises `ValueError` when given twice."""
-        if sum(given is not None for given in (pixel_values, image_features, vision_features)) > 1:
-            raise ValueError("Give either pixel_values or image_features or vision_features, not several.")
+        """Whatever way the pictures are given, their tokens `(P, T, D)`; None without any. Raises `ValueError` when given twice.
+
+        `vision_features` `(P, N, Dv)` and `qformer_features` `(P, T, Dq)` are what these parts made of them earlier.
+        """
+        if sum(given is not None for given in (pixel_values, image_features, vision_features, qformer_features)) > 1:
+            raise ValueError("Give either pixel_values or image_features or vision_features or qformer_features, not several.")
         if vision_features is not None:
             return self.project_features(vision_features)
+        if qformer_features is not None:
+            return self.language_projection(qformer_features)
         return image_features if pixel_values is None else self.get_image_features(pixel_values).pooler_output
 
     def embed_inputs(
@@ -126,12 +132,11 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         pixel_values: torch.Tensor | None = None,
         image_features: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        vision_features: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Whatever way the prompt is given, its embeddings `(B, L, D)`. Raises `ValueError` when it is given twice or not at all."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds, not both and not neither.")
-        tokens = self.read_pictures(pixel_values, image_features, vision_features)
+        tokens = self.read_pictures(pixel_values, image_features)
         return inputs_embeds if inputs_embeds is not None else self.embed_prompt(input_ids, tokens)
 
     def forward(
@@ -220,6 +225,7 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         vision_features: torch.Tensor | None = None,
+        qformer_features: torch.Tensor | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
         **kwargs,
     ) -> MiniGPT4Output:
@@ -227,10 +233,10 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
 
         The loss looks at target positions only, so no logits over the vocabulary are made for the prompt. With
         `num_items_in_batch` it is the sum over the targets divided by that number, which is transformers' name for the targets
-        of a whole step, other processes' included. `vision_features` `(P, N, Dv)` are what the vision encoder made of the
-        pictures earlier. Pictures without any prompt give their tokens only. `logits_to_keep` keeps the last n positions (0: all).
+        of a whole step, other processes' included. Pictures may also come as what a frozen part made of them earlier
+        (`read_pictures`); without any prompt they give their tokens only. `logits_to_keep` keeps the last n positions (0: all).
         """
-        image_features = self.model.read_pictures(pixel_values, image_features, vision_features)
+        image_features = self.model.read_pictures(pixel_values, image_features, vision_features, qformer_features)
         if input_ids is None and inputs_embeds is None and image_features is not None:
             return MiniGPT4Output(image_features=image_features)
         outputs = self.model(

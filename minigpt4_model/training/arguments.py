@@ -1,4 +1,4 @@
-"""The settings of a training run: one dataclass whose fields are the flags, and the paper's numbers for its two stages.
+"""The settings of a training run: one dataclass whose fields are the flags. `stage_arguments` has the paper's numbers.
 
 Names are those of transformers' `TrainingArguments`. A field's comment is its `--help`. Fields marked `free` do not change
 what is learned: a run may go on with other values of them. Knows nothing of torch.
@@ -76,43 +76,6 @@ class TrainingArguments:
         return {flag(option.name): str(getattr(self, option.name)) for option in dataclasses.fields(self) if not option.metadata["free"]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage1Arguments(TrainingArguments):
-    """The first pretraining stage, as the paper ran it (section 3.1; upstream `train_configs/minigpt4_stage1_pretrain.yaml`)."""
-
-    output_dir: Path = setting(Path("runs/stage1"), TrainingArguments.__dataclass_fields__["output_dir"].metadata["comment"], free=True)
-    max_steps: int = setting(20_000, "Optimizer steps (paper 3.1: 20,000; upstream: 4 epochs of 5,000).")
-    batch_size: int = setting(256, "Samples of a step over all processes (paper 3.1: 256; upstream: 64 on each of 4 A100).")
-    per_device_batch_size: int | None = setting(
-        64, "Samples that a GPU computes at once; gradients are accumulated to --batch-size (upstream: 64).", free=True
-    )
-    learning_rate: float = setting(1e-4, "Where the cosine starts (upstream: init_lr).")
-    min_learning_rate: float = setting(8e-5, "Where the cosine ends (upstream: min_lr).")
-    warmup_steps: int = setting(5_000, "Steps of linear warm-up from 1e-6 (upstream: warmup_steps).")
-    max_grad_norm: float = setting(0.0, "Longest gradient; 0 does not clip, as upstream.")
-    train_qformer: bool = setting(False, "Also train the Q-Former; the paper trains the projection only (3.1).")
-    save_steps: int = setting(500, "Steps between checkpoints.", free=True)
-    eval_steps: int = setting(1_000, "Steps between evaluations.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage2Arguments(Stage1Arguments):
-    """The second stage, on 3,500 curated pictures (section 3.2-3.3; upstream `train_configs/minigpt4_stage2_finetune.yaml`)."""
-
-    output_dir: Path = setting(Path("runs/stage2"), TrainingArguments.__dataclass_fields__["output_dir"].metadata["comment"], free=True)
-    # The paper's text says 400 steps; upstream's published configuration, which made the checkpoints, 1,000.
-    max_steps: int = setting(1_000, "Optimizer steps (upstream: 5 epochs of 200; the paper's 3.3 says 400).")
-    batch_size: int = setting(12, "Samples of a step over all processes (paper 3.3: 12).")
-    per_device_batch_size: int | None = setting(
-        12, "Samples that a GPU computes at once; gradients are accumulated to --batch-size (upstream: 12 on one A100).", free=True
-    )
-    learning_rate: float = setting(3e-5, "Where the cosine starts (upstream: init_lr).")
-    min_learning_rate: float = setting(1e-5, "Where the cosine ends (upstream: min_lr).")
-    warmup_steps: int = setting(200, "Steps of linear warm-up from 1e-6 (upstream: warmup_steps).")
-    save_steps: int = setting(100, "Steps between checkpoints.", free=True)
-    eval_steps: int = setting(200, "Steps between evaluations.")
-
-
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -130,21 +93,24 @@ def add_flags(parser: argparse.ArgumentParser, arguments: type[TrainingArguments
         kind = _kind(kinds[option.name])
         if kind is bool:
             given["action"] = argparse.BooleanOptionalAction
+        elif kind is tuple:
+            given |= {"nargs": "+", "metavar": "SPEC"}
         elif option.metadata["choices"]:
             given["choices"] = option.metadata["choices"]
         else:
-            given |= {"type": kind, "metavar": {int: "N", float: "X", Path: "DIR"}[kind]}
+            given |= {"type": kind, "metavar": {int: "N", float: "X", Path: "PATH", str: "NAME"}[kind]}
         parser.add_argument(flag(option.name), **given)
 
 
 def from_flags(args: argparse.Namespace, arguments: type[TrainingArguments], **more: Any) -> TrainingArguments:
     """The settings that the flags of `add_flags` gave, and `more`. Raises `ArgumentsError`."""
     given = {option.name: getattr(args, option.name) for option in dataclasses.fields(arguments) if hasattr(args, option.name)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return arguments(**{**given, **more})
 
 
 def _kind(annotation: Any) -> type:
-    """The type of a value that may also be None."""
+    """The type of a value that may also be None; a tuple's is `tuple`."""
     if isinstance(annotation, types.UnionType):
         return next(kind for kind in typing.get_args(annotation) if kind is not type(None))
-    return annotation
+    return typing.get_origin(annotation) or annotation

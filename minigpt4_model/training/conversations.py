@@ -3,7 +3,7 @@
 An example is a conversation about one picture, rendered by the same `chat.render` that chatting uses; the loss is on the answers only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +101,7 @@ class ConversationObjective(DrawnObjective):
                 examples += said
         return torch.cat(features), examples
 
-    def batches(self, start: int, share: Share) -> Iterator[list[dict[str, torch.Tensor]]]:
+    def batches(self, start: int, share: Share) -> Generator[list[dict[str, torch.Tensor]]]:
         for pieces in super().batches(start, share):
             yield [self.collate(features, examples) for features, examples in pieces]
 

@@ -5,7 +5,7 @@ the step it is in; so an objective gives sums and counts, and the trainer divide
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -50,7 +50,7 @@ class Objective(ABC):
     weights: Mapping[str, float] = {"loss": 1.0}
 
     @abstractmethod
-    def batches(self, start: int, share: Share) -> Iterator[list[Any]]:
+    def batches(self, start: int, share: Share) -> Generator[list[Any]]:
         """This process's share of the steps from `start` on, each as its pieces. The same step gives the same data, always."""
 
     @abstractmethod
@@ -79,8 +79,16 @@ class Objective(ABC):
         """Flag -> value of what the data is made of: a run only goes on with the same."""
         return {}
 
-    def notices(self) -> list[str]:
-        """Sentences about the data for the final report, such as how many samples were broken."""
+    def state(self) -> dict[str, Any]:
+        """Plain data of this process to keep in a checkpoint, such as a count of broken samples."""
+        return {}
+
+    def load_state(self, states: list[dict[str, Any]]) -> None:
+        """Takes up what `state` gave, one for each process of the run that was saved; called in the main process only."""
+        return None
+
+    def notices(self, states: list[dict[str, Any]]) -> list[str]:
+        """Sentences about the data for the final report, from all processes' states."""
         return []
 
 
@@ -90,7 +98,8 @@ class DrawnObjective(Objective):
     @abstractmethod
     def batch(self, step: int) -> tuple[torch.Tensor, Any]: ...
 
-    def batches(self, start: int, share: Share) -> Iterator[list[Any]]:
+    def batches(self, start: int, share: Share) -> Generator[list[Any]]:
         for step in count(start):
-            inputs, wanted = self.batch(step)
+            with torch.no_grad():
+                inputs, wanted = self.batch(step)
             yield [(inputs[rows], wanted[rows]) for rows in share.slices(len(inputs))]

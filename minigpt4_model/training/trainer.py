@@ -9,8 +9,8 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import closing, nullcontext
 from typing import Any
 
 import torch
@@ -126,15 +126,16 @@ class Trainer:
         with Interruption(arguments.max_minutes) as interruption, bar, self.log:
             if self.step == 0:
                 self._show_samples()
-            reason = self._run(interruption, bar)
+            with closing(self.objective.batches(self.step, self.share)) as batches:
+                reason = self._run(batches, interruption, bar)
+        states = gather_object([self.objective.state()])
         if not reason and main:
             with explained(arguments.output_dir):
-                write_report(arguments.output_dir, self._report())
+                write_report(arguments.output_dir, self._report(self.objective.notices(states)))
         return reason
 
-    def _run(self, interruption: Interruption, bar: tqdm) -> str:
+    def _run(self, batches: Generator[list[Any]], interruption: Interruption, bar: tqdm) -> str:
         arguments = self.arguments
-        batches = self.objective.batches(self.step, self.share)
         training_seconds, first, started = 0.0, self.step, time.perf_counter() - self.seconds
         while self.step < arguments.max_steps:
             before = time.perf_counter()
@@ -247,6 +248,7 @@ class Trainer:
             "model": tensors,
             "optimizer": processes.optimizer_state(self.accelerator, self.model, self.optimizer),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "objective": gather_object([self.objective.state()]),
             "random": gather_object([processes.random_state(self.accelerator.device)]),
             "binding": self.binding,
         }
@@ -280,6 +282,7 @@ class Trainer:
         processes.load_random_state(state["random"][self.share.rank % len(state["random"])], self.accelerator.device)
         self.step, self.best_score, self.seconds = state["step"], state["best_score"], state["seconds"]
         if self.accelerator.is_main_process:
+            self.objective.load_state(state["objective"])
             with explained(directory):
                 write_projection(directory, state["model"], self.model.config)  # a kill may have come between the two
         logger.info("Going on at step %d.", self.step)
@@ -304,7 +307,7 @@ class Trainer:
             "--mixed-precision": f"{self.accelerator.mixed_precision}, frozen parts in {model.get_input_embeddings().weight.dtype}",
         }
 
-    def _report(self) -> dict[str, Any]:
+    def _report(self, notices: list[str]) -> dict[str, Any]:
         return {
             "steps": self.step,
             "seconds": round(self.seconds, 1),
@@ -314,7 +317,7 @@ class Trainer:
             "evaluation": self.last_evaluation,
             "best_score": None if self.best_score == -math.inf else self.best_score,
             "settings": self.binding,
-            "notices": self.objective.notices(),
+            "notices": notices,
         }
 
 

@@ -2,7 +2,7 @@
 
 Two kinds of directory are understood: a whole model as `save_pretrained` writes it, and a projection checkpoint as the
 trainer writes it, which holds what was trained and names in `config.json` (`frozen_parts`) the preset whose frozen parts
-it was trained against. The pocket preset is such a checkpoint, `checkpoints/pocket/`.
+it was trained against, or the directory of a whole model. The pocket preset is such a checkpoint, `checkpoints/pocket/`.
 """
 
 import importlib.util
@@ -84,6 +84,8 @@ def load_model(
         options |= {"quantization_config": quantization, "device_map": {"": chosen_device}}
     if config.frozen_parts is None:
         model, processor = _load_whole(directory, options)
+    elif config.frozen_parts not in PRESETS:
+        model, processor = _load_over_whole(config, directory, options)
     else:
         state, tokenizer_dir = assemble_state(config, read_checkpoint(directory), str(directory))
         model = build_from_state(config, state, str(directory), **options)
@@ -161,6 +163,33 @@ def _load_whole(directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalG
         raise WeightsError(f"{directory}: a weights file is damaged ({error}). Restore it from where the model came from.") from error
     except (OSError, ValueError) as error:
         raise WeightsError(f"{directory} is not whole: {error}") from error
+
+
+def _load_over_whole(config: MiniGPT4Config, directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
+    """The whole model that `frozen_parts` names, with the trained tensors of `directory` in it."""
+    whole = Path(config.frozen_parts)
+    if not (whole / "config.json").is_file():
+        raise WeightsError(
+            f"{directory}: its frozen parts are those of {whole}, and there is no model. "
+            f'Bring it back, or name where it is now as "frozen_parts" in {directory / "config.json"}.'
+        )
+    if _read_config(whole).frozen_parts is not None:
+        raise WeightsError(f'{directory / "config.json"}: "frozen_parts" names {whole}, which has none of its own. Name a whole model.')
+    trained = read_checkpoint(directory)
+    model, processor = _load_whole(whole, options)
+    recorded = config.trained_with or {}
+    names = {part: (recorded.get(part) or {}).get("name", "unknown") for part in ("language_model", "vision_encoder")}
+    found = describe_pairing(
+        **names,
+        embedding=model.get_input_embeddings().weight,
+        encoder={key: tensor for key, tensor in model.state_dict().items() if key.startswith("model.vision_model.")},
+    )
+    check_pairing(recorded, found, str(directory))
+    faults = model.load_state_dict(trained, strict=False).unexpected_keys
+    if faults:
+        raise WeightsError(f"{directory}: {whole} has no tensors called {', '.join(faults[:8])}. Restore both from the same source.")
+    model.config.frozen_parts, model.config.trained_with = config.frozen_parts, config.trained_with
+    return model, processor
 
 
 def _from_pretrained(where: str, directory: Path | None, **options) -> MiniGPT4ForConditionalGeneration:
