@@ -227,7 +227,7 @@ def make_background(chance: random.Random, avoid: tuple[str, ...] = ()) -> tuple
 def _varied(cutout: Cutout, chance: random.Random, side: float, limit: int = SIDE) -> PIL.Image.Image:
     """The sprite as a person might draw it again: another size, a little turned, mirrored, lighter or duller. Cut to its visible part."""
     picture = _visible(PIL.Image.fromarray(cutout.pixels))
-    if chance.random() < 0.5 and not _reads_one_way(cutout.sprite):
+    if chance.random() < 0.5 and not reads_one_way(cutout.sprite):
         picture = picture.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
     scale = side / max(picture.size)
     picture = picture.resize([max(1, round(length * scale)) for length in picture.size], PIL.Image.Resampling.BILINEAR)
@@ -243,7 +243,7 @@ def _varied(cutout: Cutout, chance: random.Random, side: float, limit: int = SID
     return _visible(picture)
 
 
-def _reads_one_way(sprite: Sprite) -> bool:
+def reads_one_way(sprite: Sprite) -> bool:
     return sprite.head in _NEVER_FLIPPED or "left" in sprite.name or "right" in sprite.name
 
 
