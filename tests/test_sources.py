@@ -283,6 +283,12 @@ class TestCaptions:
         source = opened(folder)
         assert [answer(open_pictures(source[index])) for index in range(2)] == ["two", "three lines"]
 
+    def test_a_list_as_blip_has_it(self, folder):
+        (folder / "ccs.json").write_text(
+            json.dumps([{"image": "image/2.jpg", "caption": "two"}, {"image": "image/3.jpg", "caption": "three"}])
+        )
+        assert [answer(open_pictures(opened(folder)[index])) for index in range(2)] == ["two", "three"]
+
     @pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".tsv", "\t")])
     def test_tables(self, folder, suffix, delimiter):
         with (folder / f"captions{suffix}").open("w", newline="", encoding="utf-8-sig") as file:
@@ -326,7 +332,7 @@ class TestCaptions:
 
     def test_no_utf8(self, folder):
         (folder / "c.csv").write_bytes("image,caption\n2.jpg,grün\n".encode("latin-1"))
-        with pytest.raises(SourceError, match="not a table in UTF-8"):
+        with pytest.raises(SourceError, match="not a table or list in UTF-8"):
             opened(folder / "c.csv")
 
 
@@ -384,6 +390,7 @@ class TestConversations:
     def test_a_damaged_file(self, folder):
         path = self.write(folder, {"conversations": self.talk("a", "b")}, {"conversations": self.talk("c", "d")})
         assert len(opened(path)) == 2
+        assert opened(folder)[0].messages == opened(path)[0].messages  # by its folder
         path.write_text(path.read_text()[:-20])
         with pytest.raises(SourceError, match="chat.json is damaged or cut off.*Fetch it again"):
             opened(path)
@@ -410,6 +417,14 @@ class TestSpecs:
     def test_bad_specs_are_explained(self, text, message):
         with pytest.raises(SourceError, match=message):
             parse_data_spec(text)
+
+    def test_a_disk_error_is_told(self, laion, monkeypatch):
+        def refuse(shard):
+            raise PermissionError(13, "Permission denied", str(shard))
+
+        monkeypatch.setattr("minigpt4_model.training.sources.tar_index._scan", refuse)
+        with pytest.raises(SourceError, match="--data .*laion: .*00000.tar: Permission denied"):
+            opened(laion)
 
     def test_what_lies_there_is_told(self, folder):
         with pytest.raises(SourceError, match="there is nothing at this path; .* holds: image/"):
@@ -456,7 +471,8 @@ class TestLooking:
         write_shard(tmp_path / "x.tar", [*pairs(0, 3), ("k.jpg", b"junk"), ("k.txt", b"words")])
         assert main([str(tmp_path / "x.tar")]) == 1
         printed = capsys.readouterr()
-        assert "1 of 4 samples cannot be used" in printed.out and "x.tar/k" in printed.err and "--max-broken" in printed.err
+        assert "1 of 4 samples cannot be used" in printed.out and "x.tar/k" in printed.out
+        assert "more than --max-broken 0.1 allows" in printed.err
         assert main([str(tmp_path / "x.tar"), "--max-broken", "0.5"]) == 0
 
     def test_a_fault_is_a_sentence(self, tmp_path, capsys):

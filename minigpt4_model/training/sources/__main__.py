@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .sample import BrokenSample, Sample, Source, SourceError, open_pictures
 from .sheet import write_sheet
 from .spec import KINDS, SYNTAX, open_source, parse_data_spec
-from .tally import EXAMPLES, MAX_BROKEN, SourceTally, Tally, too_many
+from .tally import EXAMPLES, MAX_BROKEN, SourceTally, Tally
 
 SHOWN = 24  # pictures on a sheet
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_sheet(options.sheet, source.name, good)
             print(f"Wrote {options.sheet}")
         if counts.broken > options.max_broken * counts.looked_at:
-            raise too_many(source.name, counts, f"more than --max-broken {options.max_broken:g} allows")
+            raise SourceError(f"That is more than --max-broken {options.max_broken:g} allows: a run on this source would stop.")
     except SourceError as error:
         print(error, file=sys.stderr)
         return 1

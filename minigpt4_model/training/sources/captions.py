@@ -1,6 +1,6 @@
-"""One's own pictures: a folder with a JSONL, CSV or TSV file of captions.
+"""One's own pictures: a folder with a JSONL, CSV or TSV file of captions, or a JSON list as BLIP has it.
 
-Each line or row names a picture, relative to the file's folder, and says what is on it. The columns are called `image` or
+Each record names a picture, relative to the file's folder, and says what is on it. The columns are called `image` or
 `file_name`, and `caption` or `text`.
 """
 
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from .records import PackedRecords
+from .records import PackedRecords, json_array
 from .sample import BrokenSample, Sample, Source, SourceError, caption_messages
 
 SUFFIXES = (".jsonl", ".csv", ".tsv")
@@ -25,12 +25,9 @@ class CaptionSource(Source):
         self.file = Path(path)
         self.images = Path(images) if images else self.file.parent
         try:
-            lines = _json_lines(self.file) if self.file.suffix.lower() == ".jsonl" else _rows(self.file)
-            self.records = PackedRecords(lines)
-        except OSError as error:
-            raise SourceError(f"--data {path}: cannot be read ({error.strerror}).") from error
+            self.records = PackedRecords(_records(self.file))
         except (csv.Error, UnicodeDecodeError) as error:
-            raise SourceError(f"--data {path}: is not a table in UTF-8 ({error}).") from error
+            raise SourceError(f"--data {path}: is not a table or list in UTF-8 ({error}).") from error
         self.picture_column, self.caption_column = self._columns()
 
     def __len__(self) -> int:
@@ -79,6 +76,13 @@ def picture_path(folder: Path, name: str) -> Path | bytes:
     if not size:
         raise BrokenSample("the picture has no bytes", f"{path} is empty")
     return path
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return json_array(path.read_text("utf-8-sig"), str(path))
+    return _json_lines(path) if suffix == ".jsonl" else _rows(path)
 
 
 def _json_lines(path: Path) -> Iterator[bytes]:

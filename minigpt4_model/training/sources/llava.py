@@ -25,9 +25,7 @@ class LlavaSource(Source):
         self.file = Path(path)
         self.images = Path(images) if images else self.file.parent
         try:
-            self.records = PackedRecords(json_array(self.file.read_text("utf-8-sig"), 0, str(self.file)))
-        except OSError as error:
-            raise SourceError(f"--data {path}: cannot be read ({error.strerror}).") from error
+            self.records = PackedRecords(json_array(self.file.read_text("utf-8-sig"), str(self.file)))
         except UnicodeDecodeError as error:
             raise SourceError(f"--data {path}: is not text in UTF-8 ({error}).") from error
 

@@ -39,12 +39,12 @@ class PackedRecords:
         return hashlib.sha256(self.blob + self.ends.tobytes()).hexdigest()[:16]
 
 
-def json_array(text: str, start: int, name: str) -> Iterator[bytes]:
-    """The elements of the JSON array that begins at `text[start]`, one by one, so that a gigabyte of them never becomes objects at once.
+def json_array(text: str, name: str) -> Iterator[bytes]:
+    """The elements of a JSON array, one by one, so that a gigabyte of them never becomes objects at once.
 
     Raises `SourceError` naming the file `name` where it stops being JSON.
     """
-    decoder, position = json.JSONDecoder(), _skip(text, start)
+    decoder, position = json.JSONDecoder(), _skip(text, 0)
     if text[position : position + 1] != "[":
         raise SourceError(f"{name} is not a JSON list.")
     position = _skip(text, position + 1)

@@ -32,10 +32,7 @@ class ShardSource(Source):
     def __init__(self, pattern: str, name: str = "shards"):
         super().__init__(name)
         paths, missing = find_shards(pattern)
-        try:
-            indices = index_shards(paths)
-        except OSError as error:
-            raise SourceError(f"--data {pattern}: the shards cannot be indexed: {error.filename}: {error.strerror}.") from error
+        indices = index_shards(paths)
         self.notices = [*missing, *(index.problem for index in indices if index.problem)]
         self.shards: list[ShardIndex] = [index for index in indices if index.count]
         if not self.shards:

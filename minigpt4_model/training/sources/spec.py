@@ -22,7 +22,7 @@ from .shards import ShardSource, listing
 KINDS = {
     "shards": "webdataset .tar files: a folder, a file, a glob or {00000..00099}.tar",
     "alignment": f"the official stage-2 folder: {ANNOTATIONS} and image/",
-    "captions": "a .jsonl, .csv or .tsv file that names pictures and their captions, or its folder",
+    "captions": "a .jsonl, .csv or .tsv file, or a .json list, that names pictures and their captions; or its folder",
     "conversations": "a .json file of conversations as LLaVA writes it, or its folder",
 }
 SYNTAX = "[KIND:]PATH[,images=FOLDER][@WEIGHT]"
@@ -62,8 +62,14 @@ def parse_data_spec(text: str) -> DataSpec:
 
 def open_source(spec: DataSpec, name: str | None = None) -> Source:
     """The source at a path, indexed where it has to be (shards, with a progress bar). Raises `SourceError`."""
+    try:
+        return _open(spec, name or _name(spec.path))
+    except OSError as error:
+        raise SourceError(f"--data {spec.path}: {error.filename or spec.path}: {error.strerror or error}.") from error
+
+
+def _open(spec: DataSpec, name: str) -> Source:
     kind, path = _recognise(spec)
-    name = name or _name(spec.path)
     if kind == "shards":
         if spec.images:
             raise SourceError(f"--data {spec.path}: shards hold their pictures, so images= says nothing. Leave it out.")
@@ -123,17 +129,12 @@ def _recognise_folder(folder: Path, kind: str) -> tuple[str, Path]:
         return "alignment", folder
     if not kind and any(folder.glob("*.tar")):
         return "shards", folder
-    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES] if kind != "conversations" else []
-    lists = (
-        [path for path in sorted(folder.glob("*.json")) if kind or _recognise_file(path, "") == "conversations"]
-        if kind != "captions"
-        else []
-    )
-    found = tables + lists
+    found = [(path, _recognise_file(path, "")) for path in sorted(folder.iterdir()) if path.suffix.lower() in (*SUFFIXES, ".json")]
+    found = [(path, what) for path, what in found if what in ("captions", "conversations") and kind in ("", what)]
     if len(found) == 1:
-        return ("captions" if tables else "conversations"), found[0]
+        return found[0][1], found[0][0]
     if found:
-        raise SourceError(f"--data {folder}: {', '.join(path.name for path in found)} could all be meant. Name one of them.")
+        raise SourceError(f"--data {folder}: {', '.join(path.name for path, _ in found)} could all be meant. Name one of them.")
     wanted = KINDS[kind] if kind else "; ".join(f"{name}: {words}" for name, words in KINDS.items())
     raise SourceError(f"--data {folder}: the folder holds {listing(folder)}, and none of that is training data. Wanted: {wanted}.")
 
@@ -146,7 +147,7 @@ def _recognise_file(path: Path, otherwise: str | None = None) -> str:
         with path.open("rb") as file:
             head = file.read(4096).decode("utf-8-sig", "replace").lstrip()
         if head.startswith("["):
-            return "conversations"
+            return "captions" if '"conversations"' not in head and '"caption"' in head else "conversations"
         if head.startswith("{") and '"annotations"' in head:
             return "alignment"
     if otherwise is not None:
