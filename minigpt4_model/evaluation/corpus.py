@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
+import numpy as np
 import PIL.Image
 
 from ..training.pocket.collections import HELD_OUT_STYLE, TRAIN
+from ..training.pocket.colours import dominant_colours
 from ..training.pocket.names import HELD_OUT_FILE
 from ..training.pocket.render import Sprite
-from ..training.pocket.scenes import Scene, SceneObject, SpriteBank, compose_count, compose_pair, compose_single
+from ..training.pocket.scenes import Cutout, Scene, SpriteBank, compose_count, compose_pair, compose_single
+
+# Hue (256 steps round the circle), saturation and brightness; 7 steps are ten degrees.
+_SHIFTS = ((0, 1, 1), (7, 1, 1), (-7, 1, 1), (0, 0.8, 1), (0, 1.25, 1), (0, 1, 0.87), (0, 1, 1.15))
 
 COMMON = 300  # "the 300 commonest concepts" of issue and report: those with the most training pictures
 
@@ -132,6 +137,25 @@ def picture_of_two(source: SpriteBank, seed: str, relation: str | None = None, c
             return PIL.Image.fromarray(pixels), scene
 
 
-def main_colour(thing: SceneObject) -> str:
-    """The colour that covers most of a thing; "" for people, whose clothes and skin it would be about."""
-    return "" if is_person(thing.sprite) else thing.colour
+def main_colours(cutout: Cutout) -> list[str]:
+    """What people may call a thing's main colour: its own name first, then the names it gets when all its pixels shift a little.
+
+    Near the border between two names, such as orange and brown, eyes and screens disagree; in the middle of a name they do not. So
+    hue, saturation and brightness are each moved by what is just noticed side by side, and the names that come out are accepted.
+    """
+    found = list(cutout.sprite.colours[:1])
+    picture = PIL.Image.fromarray(cutout.pixels).resize((64, 64), PIL.Image.Resampling.NEAREST)
+    opaque = picture.getchannel("A")
+    hue, saturation, value = picture.convert("RGB").convert("HSV").split()
+    for turn, richer, brighter in _SHIFTS:
+        shifted = PIL.Image.merge(
+            "HSV",
+            (
+                hue.point(lambda level, turn=turn: (level + turn) % 256),
+                saturation.point(lambda level, richer=richer: min(255, round(level * richer))),
+                value.point(lambda level, brighter=brighter: min(255, round(level * brighter))),
+            ),
+        ).convert("RGB")
+        shifted.putalpha(opaque)
+        found += dominant_colours(np.asarray(shifted))[:1]
+    return list(dict.fromkeys(found))

@@ -1,12 +1,13 @@
 """From answers to a report: every answer judged, every figure with count, interval and chance level; as JSON and as a table.
 
-By chance: each answer is judged against what another item of its task expects, at several distances. It is what a model reaches
+By chance: each answer is judged against what a random other item of its task expects, several times. It is what a model reaches
 that answers in the same words without looking, and shows how lenient a judge is.
 """
 
 import dataclasses
 import datetime
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from .items import Figure, Item, Judged, Task
 from .language import broken_words, foreign_script, repeats
 from .statistics import share
 
-_DISTANCES = (1, 3, 7, 11)  # how far away the other item is whose expectation an answer is judged against
+_SHUFFLES = 4  # how often every answer is judged against another item's expectation
 
 
 @dataclass
@@ -65,26 +66,23 @@ def judge_task(task: Task, items: Sequence[Item], answers: Answers) -> TaskRepor
 
 def chance_levels(task: Task, judged: Sequence[Judged], figures: Sequence[Figure]) -> list[float | None]:
     """For each figure its mean when answers are judged against other items; None where that means nothing."""
-    distances = [distance for distance in _DISTANCES if distance < len(judged)]
-    if not distances or not any(figure.looks for figure in figures):
+    if len(judged) < 2 or not any(figure.looks for figure in figures):
         return [None] * len(figures)
     found: dict[str, list[float]] = {}
-    for distance in distances:
-        shifted = [judged[(place + distance) % len(judged)].item for place in range(len(judged))]
-        others = [
-            Judged(item, one.answer, task.judge(item, one.answer))
-            for item, one in zip(shifted, judged, strict=True)
-            if _comparable(item, one.item)
-        ]
+    for seed in range(_SHUFFLES):
+        places = list(range(len(judged)))
+        random.Random(seed).shuffle(places)
+        pairs = [(judged[place].item, one) for place, one in zip(places, judged, strict=True)]
+        others = [Judged(item, one.answer, task.judge(item, one.answer)) for item, one in pairs if _another(item, one.item)]
         for figure in task.figures(others) if others else ():
             if not math.isnan(figure.value):
                 found.setdefault(figure.name, []).append(figure.value)
     return [sum(found[figure.name]) / len(found[figure.name]) if figure.looks and figure.name in found else None for figure in figures]
 
 
-def _comparable(item: Item, other: Item) -> bool:
-    """Whether both items expect the same kind of thing: a side cannot be judged as two names."""
-    return item.expected.keys() == other.expected.keys()
+def _another(item: Item, own: Item) -> bool:
+    """Whether `item` is another one that expects the same kind of thing: a side cannot be judged as two names."""
+    return item.id != own.id and item.expected.keys() == own.expected.keys()
 
 
 def language_figures(texts: Sequence[str], records: Sequence[dict]) -> list[Figure]:

@@ -58,16 +58,17 @@ def _singular() -> dict[str, str]:
 def mentions(text: str, present: Sequence[str], asked: str = "") -> list[Mention]:
     """What `text` asserts to be there, each name once. `present` are all words for what is there; the words of the question do not count.
 
-    "There is no dog" mentions nothing. A name counts as there when it, or its head noun, is a word for something present.
+    "There is no dog" mentions nothing. A name counts as there when it, or another word for what it names, is a word for something present:
+    "black cat" where a cat is, but not "hot dog" where a dog is.
     """
-    words = set(with_plurals(present))
+    words = with_plurals(present)
     found: dict[str, bool] = {}
     for clause in clauses(text):
         for match in find_names(asserted(clause), object_names()):
             name = _singular().get(match[0].replace("-", " "), _singular().get(match[0], match[0]))
             if asked and find_names(asked, [name]):
                 continue
-            found[name] = name in words or name.split()[-1] in words
+            found[name] = name in words or bool(_called()[name] & words - _NO_OBJECTS)
     return [Mention(name, there) for name, there in found.items()]
 
 

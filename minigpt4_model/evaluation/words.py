@@ -30,21 +30,6 @@ _OTHER_COLOURS = {
 # Names of web colours that are first of all something else: "the snow", "a tomato".
 _NOT_COLOURS = frozenset({"snow", "tomato", "chocolate", "wheat", "linen", "plum", "peru", "orchid", "thistle", "transparent"})
 
-# Colours that people call the one or the other, on the border between them.
-NEIGHBOURS = {
-    "red": {"orange", "pink", "brown"},
-    "orange": {"red", "yellow", "brown"},
-    "yellow": {"orange"},
-    "green": set(),
-    "blue": {"purple"},
-    "purple": {"blue", "pink"},
-    "pink": {"red", "purple"},
-    "brown": {"red", "orange"},
-    "black": {"grey"},
-    "white": {"grey"},
-    "grey": {"black", "white"},
-}
-
 _NEGATION = re.compile(r"\b(?:no|not|never|none|neither|nor|without|nothing|cannot|isn't|aren't|don't|doesn't|didn't|can't|won't|wasn't)\b")
 
 

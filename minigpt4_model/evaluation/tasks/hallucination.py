@@ -6,13 +6,14 @@ the names of the pocket corpus (`vocabulary`); what a name's synonyms are, a jud
 The second task is the yardstick for language drift: the frozen LLM describes the same scenes, told in words and without a picture.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from ...chat.messages import question
-from ...training.pocket.wording import mention
+from ...training.pocket.wording import article, mention
 from .. import corpus
 from ..items import Figure, Item, Judged, Task, Verdict
 from ..statistics import bootstrap, share
@@ -77,40 +78,47 @@ def yardstick() -> Task:
     def items() -> Iterator[Item]:
         for index, _, scene in _scenes("description", YARDSTICK):
             things = " and ".join(mention(thing.name, thing.sprite.kind) for thing in scene.objects)
-            told = f"A picture shows {things} on a {scene.background} background. {QUESTION}"
-            yield Item(f"{task}/{index}", task, [question(told)], {}, "the LLM's own words", dict(_LONGEST))
+            truth = f"The picture shows {things} on {article(scene.background)} {scene.background} background."
+            asked = question(f"{truth} Describe the picture in one sentence.")
+            yield Item(f"{task}/{index}", task, [asked], {"truth": truth}, "the LLM's own words", dict(_LONGEST))
 
     return Task(task, "The LLM alone (yardstick)", items, lambda item, answer: Verdict(None), lambda judged: [], own_text=False)
 
 
-def drift_figures(likelihoods, judged: dict[str, Sequence[Judged]]) -> list[Figure]:
+def first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
+
+
+def drift_figures(likelihoods: Callable[[list[tuple[str, str]]], list], judged: dict[str, Sequence[Judged]]) -> list[Figure]:
     """How much less likely the frozen LLM finds the model's descriptions than its own, in nats a token.
 
-    Both are scored as answers to "Describe the picture." without a picture, so what is depicted surprises alike. `likelihoods` gives
-    (negative log likelihood, tokens) for (question, answer) pairs. Zero or less: as fluent as the LLM itself; intervals
-    by resampling both sets.
+    First sentences only, since later ones are easier to foresee; all scored as answers to the same question without a picture, so
+    that what is depicted surprises alike. Beside them a person's plain sentence with the truth. `likelihoods` gives (negative
+    log likelihood, tokens) for (question, answer) pairs. Intervals by resampling both sets.
     """
-    described, alone = (
-        np.array(likelihoods([(QUESTION, one.answer) for one in judged.get(task, ()) if one.answer.strip()]), float).reshape(-1, 2)
-        for task in ("description", "llm-alone")
-    )
-    if not len(described) or not len(alone):
+    alone = judged.get("llm-alone", ())
+    said = [
+        [first_sentence(one.answer) for one in judged.get("description", ())],
+        [first_sentence(one.answer) for one in alone],
+        [one.item.expected["truth"] for one in alone],
+    ]
+    scored = [np.array(likelihoods([(QUESTION, text) for text in texts if text]), float).reshape(-1, 2) for texts in said]
+    if not all(map(len, scored)):
         return []
 
     def per_token(rows: np.ndarray) -> float:
         return float(rows[:, 0].sum() / rows[:, 1].sum())
 
-    size = max(len(described), len(alone))
-    # One array, so that both sets are drawn anew together: each row holds an index into either.
-    draws = np.stack([np.arange(size) % len(described), np.arange(size) % len(alone)], 1)
+    described, own, _ = scored
+    size = max(len(described), len(own))
+    # One array of indices, so that both sets are drawn anew together.
+    draws = np.stack([np.arange(size) % len(described), np.arange(size) % len(own)], 1)
 
     def difference(rows: np.ndarray) -> float:
-        return per_token(described[rows[:, 0]]) - per_token(alone[rows[:, 1]])
+        return per_token(described[rows[:, 0]]) - per_token(own[rows[:, 1]])
 
     figure = partial(Figure, unit="number", less_is_better=True, looks=False)
-    low, high = bootstrap(draws, difference)
-    return [
-        figure("nats a token, descriptions", per_token(described), len(described), *bootstrap(described, per_token)),
-        figure("nats a token, the LLM's own", per_token(alone), len(alone), *bootstrap(alone, per_token)),
-        figure("language drift (difference)", per_token(described) - per_token(alone), len(described), low, high),
-    ]
+    names = ("nats a token, descriptions", "nats a token, the LLM's own", "nats a token, plain true sentences")
+    levels = [figure(name, per_token(rows), len(rows), *bootstrap(rows, per_token)) for name, rows in zip(names, scored, strict=True)]
+    drift = levels[0].value - levels[1].value
+    return [*levels, figure("language drift (descriptions less the LLM's own)", drift, len(described), *bootstrap(draws, difference))]

@@ -4,6 +4,7 @@ One picture a concept, so that a thing which a collection draws ten times counts
 noun or a synonym as whole words.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from ...chat.messages import question
@@ -17,6 +18,11 @@ from ..words import find_names, plain, says
 
 QUESTION = "What is this?"
 _LONGEST = {"max_new_tokens": 48}
+MOST = 500  # drawings of one style that are asked about: beyond that a figure gains little and a run takes long
+# "an orange apple" names no orange; "an orange on a plate" does.
+_COLOUR_BEFORE_A_NOUN = re.compile(
+    r"\b(?:orange|rose|violet|peach)(?= (?!(?:and|or|on|in|with|is|are|at|of|that|which|to|next|above|below|from)\b)[a-z])"
+)
 
 
 def judge_name(item: Item, answer: str) -> Verdict:
@@ -27,8 +33,8 @@ def judge_name(item: Item, answer: str) -> Verdict:
 
 
 def without_longer_names(answer: str, names: Sequence[str]) -> str:
-    """`answer` with the corpus' longer names cut out that hold one of `names` and mean something else."""
-    said = plain(answer)
+    """`answer` with what means something else cut out: the corpus' longer names that hold one of `names`, and "orange" as a colour."""
+    said = _COLOUR_BEFORE_A_NOUN.sub(" ", plain(answer))
     for phrase in misleading_names(frozenset(names)):
         for match in reversed(find_names(said, [phrase])):
             said = f"{said[: match.start()]} {said[match.end() :]}"
@@ -48,7 +54,7 @@ def naming_style(collection: str, title: str, *, common_only: bool, least: float
     def items() -> Iterator[Item]:
         source = corpus.style(collection)
         sprites = [sprite for sprite in source.sprites if not common_only or sprite.concept in corpus.common_concepts()]
-        for sprite in corpus.one_of_each(sprites, task):
+        for sprite in corpus.one_of_each(sprites, task)[:MOST]:
             yield name_item(task, source, sprite)
 
     def figures(judged: Sequence[Judged]) -> list[Figure]:

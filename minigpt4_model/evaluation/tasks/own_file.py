@@ -1,8 +1,8 @@
 """Questions of one's own, from a JSON-lines file: {"id", "question", "images": [...]} or {"id", "messages"}, and what is expected.
 
-`"expected"` with a `"judge"` of: `names` (a list of words, one of which must be said), `exact` (a list of whole answers), `yes-no`
-("yes" or "no"), `number`, `colour` (one of the eleven names), `html` (a page). Without a judge, a list means `names`, "yes" and "no" mean
-`yes-no`, a number means `number`. `"task"` groups lines; each group gets its own figure.
+`"expected"` goes with a `"judge"`: `names` (words, one of which must be said), `exact` (whole answers, one of which it must be), `yes-no`
+("yes" or "no"), `number`, `colour` (of the eleven names, the main one first), `html` (a page). Without a judge, a list means `names`,
+"yes" and "no" mean `yes-no`, a number means `number`. `"task"` groups lines; each group gets its own figure.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...chat.messages import question
+from ...training.pocket.colours import COLOURS
 from ..items import EvaluationError, Item, Judge, Task, Verdict
 from ..statistics import share_right
 from ..words import number_said, plain, says
@@ -44,7 +45,7 @@ JUDGES: dict[str, tuple[Callable[[Any], dict], Judge]] = {
     "exact": (lambda value: {"answers": _listed(value)}, judge_exact),
     "yes-no": (lambda value: {"answer": str(value).lower()}, judge_yes_no),
     "number": (lambda value: {"number": int(value)}, judge_number),
-    "colour": (lambda value: {"colour": str(value), "colours": [str(value)]}, judge_colour),
+    "colour": (lambda value: {"colour": _listed(value)[0], "accepted": _listed(value), "colours": _listed(value)}, judge_colour),
     "html": (lambda value: {"html": str(value)}, judge_page),
 }
 _FIGURES = {"yes-no": detection_figures, "html": page_figures}
@@ -90,7 +91,7 @@ def read_tasks(file: Path) -> list[Task]:
                 raise EvaluationError(f"the id {identity!r} comes twice")
             expected = JUDGES[judge][0](record["expected"])
             if judge == "colour":
-                _check_colour(expected["colour"])
+                _check_colours(expected["accepted"])
             item = Item(identity, task, _messages(record, file.parent), expected, _shown(record["expected"]), record.get("settings", {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -103,11 +104,10 @@ def read_tasks(file: Path) -> list[Task]:
     return [_task(task if names.count(task) == 1 else f"{task} ({judge})", judge, items) for (task, judge), items in groups.items()]
 
 
-def _check_colour(colour: str) -> None:
-    from ..words import NEIGHBOURS
-
-    if colour not in NEIGHBOURS:
-        raise EvaluationError(f"{colour!r} is none of {', '.join(NEIGHBOURS)}")
+def _check_colours(named: list[str]) -> None:
+    for colour in named:
+        if colour not in COLOURS:
+            raise EvaluationError(f"{colour!r} is none of {', '.join(COLOURS)}")
 
 
 def _shown(expected: Any) -> str:

@@ -7,12 +7,12 @@ style is recognised.
 from collections.abc import Iterator, Sequence
 
 from ...chat.messages import question, text_message
-from ...training.pocket.scenes import LEFT_OF
+from ...training.pocket.scenes import LEFT_OF, SceneObject
 from ...training.pocket.wording import mention, number_word, plural
 from .. import corpus
 from ..items import Figure, Item, Judged, Task, Verdict
 from ..statistics import share, share_of
-from ..words import NEIGHBOURS, colours_said, number_said, side_said
+from ..words import colours_said, number_said, side_said
 from .naming import judge_name
 
 PAIRS, COUNTED, COLOURED, FOLLOWED = 150, 120, 150, 80
@@ -109,14 +109,14 @@ def counting() -> Task:
 
 
 def judge_colour(item: Item, answer: str) -> Verdict:
-    """The first colour said must be the main colour or one that people would call it as well.
+    """The first colour said must be the main colour or one that people would call it as well (`corpus.main_colours`).
 
     Colour words become one of eleven names first ("navy" is blue). `exact` allows no neighbours, `any` takes every colour that
     covers a good part of the thing.
     """
     said, main = colours_said(answer), item.expected["colour"]
     first = said[0] if said else ""
-    right = first == main or first in NEIGHBOURS[main]
+    right = first in item.expected["accepted"]
     values = {"near": right, "exact": first == main, "any": bool(set(said) & set(item.expected["colours"]))}
     return Verdict(right, values, f"said: {', '.join(said) or 'no colour'}")
 
@@ -138,13 +138,18 @@ def _coloured(task: str, count: int) -> Iterator[tuple]:
         yield index, image, scene.main
 
 
+def _expected_colour(thing: SceneObject) -> dict:
+    accepted = corpus.main_colours(corpus.held_out().cutout(thing.sprite))
+    return {"colour": thing.colour, "accepted": accepted, "colours": list(thing.sprite.colours)}
+
+
 def colours() -> Task:
     """What colour is it? Nothing is asked of people, whose clothes and skin it would be about."""
     task = "colour"
 
     def items() -> Iterator[Item]:
         for index, image, thing in _coloured(task, COLOURED):
-            expected = {"colour": thing.colour, "colours": list(thing.sprite.colours)}
+            expected = _expected_colour(thing)
             are = "are" if thing.sprite.kind in ("plural", "pair") else "is"
             asked = question(f"What colour {are} the {thing.name}?", [image])
             yield Item(f"{task}/{index}", task, [asked], expected, ", ".join(thing.sprite.colours), {"max_new_tokens": 32})
@@ -164,7 +169,7 @@ def follow_ups() -> Task:
                 text_message("assistant", f"It is {mention(thing.name, thing.sprite.kind)}."),
                 question(f"What colour {pronoun}?"),
             ]
-            expected = {"colour": thing.colour, "colours": list(thing.sprite.colours)}
+            expected = _expected_colour(thing)
             yield Item(f"{task}/{index}", task, messages, expected, ", ".join(thing.sprite.colours), {"max_new_tokens": 32})
 
     return Task(task, "Follow-up: what colour is it?", items, judge_colour, _colour_figures)

@@ -18,6 +18,7 @@ from ..words import yes_or_no
 
 SETTINGS = ("random", "popular", "adversarial")
 PICTURES = 120
+_HAVE_BODIES = frozenset({"Animals", "Faces", "Body", "People"})
 POPULAR = 40  # things that count as popular
 
 
@@ -65,6 +66,8 @@ def absent_thing(setting: str, present: Sequence[Sprite], chance: random.Random)
     things = [
         sprite for sprite in corpus.trained_things() if sprite.kind == "count" and not any(corpus.alike(sprite, one) for one in present)
     ]
+    if any(corpus.section(one) in _HAVE_BODIES for one in present):  # a dog has an eye, and a fist is a hand
+        things = [sprite for sprite in things if corpus.section(sprite) not in ("Faces", "Body", "People")]
     if setting == "popular":
         rank = {concept: place for place, concept in enumerate(corpus.ranked_concepts())}
         popular = [sprite for sprite in things if not corpus.is_person(sprite) and len(sprite.name.split()) == 1]
