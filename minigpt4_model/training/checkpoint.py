@@ -24,6 +24,7 @@ from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from ..weights.load import TRAINED_PREFIXES
 
 STATE_FILE = "training_state.pt"
+PROJECTION_PREFIX = "model.language_projection."
 _TEMPORARY = ".tmp"
 
 State = dict[str, torch.Tensor]
@@ -33,14 +34,16 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, read or gone on from; the text names the file or flag and the fix."""
 
 
-def trained_state(model: MiniGPT4ForConditionalGeneration, dtype: torch.dtype | None = None) -> State:
-    """The tensors that training changes, by their names in the whole model, copied; cast to `dtype` when given.
+def trained_state(
+    model: MiniGPT4ForConditionalGeneration, dtype: torch.dtype | None = None, prefixes: tuple[str, ...] = TRAINED_PREFIXES
+) -> State:
+    """The tensors that training may change, by their names in the whole model, copied; cast to `dtype` when given.
 
     A tensor that is sharded over processes is put together, so every process has to call this.
     """
     tensors = {}
     for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if key.startswith(TRAINED_PREFIXES):
+        if key.startswith(prefixes):
             whole = tensor.detach().full_tensor() if hasattr(tensor, "full_tensor") else tensor.detach()
             tensors[key] = whole.to(device="cpu", dtype=dtype or tensor.dtype, copy=True).contiguous()
     persistent = model.state_dict().keys()
@@ -60,11 +63,14 @@ def load_trained_state(model: MiniGPT4ForConditionalGeneration, tensors: State) 
             target.copy_(tensor)
 
 
-def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dtype: torch.dtype = torch.bfloat16) -> None:
+def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dtype: torch.dtype | None = None) -> None:
     """A directory for `load_model`: `config.json` and `model.safetensors` with the trained tensors only.
 
+    Without `dtype` a projection alone, which is small, is kept in fp32, and one with its Q-Former in bf16.
     Other files in the directory (a model card) stay. The two files are replaced one by one, the weights first.
     """
+    if dtype is None:
+        dtype = torch.float32 if all(key.startswith(PROJECTION_PREFIX) for key in tensors) else torch.bfloat16
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / ("model.safetensors" + _TEMPORARY)
     save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, weights, metadata={"format": "pt"})
@@ -78,11 +84,6 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + _TEMPORARY)
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
-
-
-def save_projection(model: MiniGPT4ForConditionalGeneration, directory: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """`write_projection` of a model that is in one piece."""
-    write_projection(directory, trained_state(model), model.config, dtype)
 
 
 def _portable(config: dict) -> dict:

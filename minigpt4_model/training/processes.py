@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from accelerate.utils import DistributedType
 
 from .arguments import ArgumentsError
 
@@ -24,12 +24,7 @@ def build_accelerator(mixed_precision: str = "auto", device: str = "auto") -> Ac
     on_cpu = device == "cpu" or not any(is_there() for is_there in there.values())
     # A second run in the same program may compute in another precision; accelerate only knows one a program.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        cpu=on_cpu,
-        mixed_precision=_precision(mixed_precision, on_cpu),
-        # Buffers never change, so there is nothing to send at every step.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision=_precision(mixed_precision, on_cpu))
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         raise ArgumentsError("DeepSpeed is not supported. To shard the LLM over GPUs, choose FSDP (version 2) in accelerate config.")
     if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:

@@ -16,9 +16,10 @@ import torch
 
 from ..model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..presets import PRESETS
-from ..weights.load import load_model
+from ..weights.load import TRAINED_PREFIXES, find_checkpoint, load_model, read_checkpoint
 from . import processes
 from .arguments import ArgumentsError, add_flags, from_flags
+from .checkpoint import PROJECTION_PREFIX
 from .feature_encoder import CachedEncoder, FeatureOpener, describe_features
 from .feature_store import FeatureStore, FeatureStoreError, require_disk
 from .outcome import run
@@ -74,7 +75,7 @@ def open_model(arguments: Stage1Arguments, accelerator) -> tuple[MiniGPT4ForCond
         fresh = torch.nn.Linear(projection.in_features, projection.out_features)
         projection.load_state_dict(fresh.state_dict())
     if model.config.frozen_parts is None:
-        model.config.frozen_parts = str(Path(source).expanduser().resolve())
+        model.config.frozen_parts = _place(source)
     return model, processor
 
 
@@ -103,7 +104,21 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         max_broken=arguments.max_broken,
         encoder=encoder,
     )
-    return Trainer(model, objective, arguments, accelerator, {"stage": args.stage})
+    return Trainer(model, objective, arguments, accelerator, {"stage": args.stage}, _kept(arguments, model))
+
+
+def _kept(arguments: Stage1Arguments, model: MiniGPT4ForConditionalGeneration) -> tuple[str, ...]:
+    """What a checkpoint has to hold: the projection, and a Q-Former that the frozen parts do not bring."""
+    if arguments.train_qformer or model.config.frozen_parts in PRESETS:
+        return TRAINED_PREFIXES
+    if arguments.init is None or model.config.frozen_parts == _place(arguments.init):
+        return (PROJECTION_PREFIX,)
+    learned_before = read_checkpoint(find_checkpoint(arguments.init))
+    return (PROJECTION_PREFIX,) if all(key.startswith(PROJECTION_PREFIX) for key in learned_before) else TRAINED_PREFIXES
+
+
+def _place(directory: str) -> str:
+    return str(Path(directory).expanduser().resolve())
 
 
 def _cache(

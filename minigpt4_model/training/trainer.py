@@ -19,6 +19,7 @@ from accelerate.utils import gather_object, send_to_device
 from tqdm import tqdm
 
 from ..model import MiniGPT4ForConditionalGeneration
+from ..weights.load import TRAINED_PREFIXES
 from ..weights.pairing import describe_pairing, fingerprint
 from . import processes
 from .arguments import TrainingArguments
@@ -70,6 +71,7 @@ class Trainer:
     """Runs an objective into `arguments.output_dir` (`checkpoint.py` says what lies there).
 
     `binding` are settings, by flag, that a run can only go on with unchanged, besides those of the arguments and the objective.
+    `kept` are the beginnings of the names of tensors that a checkpoint holds; the others come from the frozen parts.
     """
 
     def __init__(
@@ -79,9 +81,10 @@ class Trainer:
         arguments: TrainingArguments,
         accelerator: Accelerator | None = None,
         binding: Mapping[str, str] | None = None,
+        kept: tuple[str, ...] = TRAINED_PREFIXES,
     ):
         self.accelerator = accelerator or processes.build_accelerator(arguments.mixed_precision)
-        self.model, self.objective, self.arguments = model.eval(), objective, arguments
+        self.model, self.objective, self.arguments, self.kept = model.eval(), objective, arguments, kept
         parameters = freeze(model, arguments.train_qformer)
         self.share = Share(self.accelerator.process_index, self.accelerator.num_processes, arguments.pieces(self.accelerator.num_processes))
         self.binding = {
@@ -221,13 +224,14 @@ class Trainer:
         with torch.no_grad():
             metrics = self.objective.evaluate(self.wrapped, self.add_up)
         self.last_evaluation = metrics
-        self.log.write({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
+        if metrics:
+            self.log.write({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
         self.log.plot()
         if metrics:
             logger.info("step %d: %s", self.step, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
         if metrics.get("score", -math.inf) > self.best_score:
             self.best_score = metrics["score"]
-            tensors = trained_state(self.model)
+            tensors = trained_state(self.model, prefixes=self.kept)
             if self.accelerator.is_main_process:
                 with explained(self.arguments.output_dir):
                     keep_best(self.arguments.output_dir / "best", lambda new: write_projection(new, tensors, self.model.config))
@@ -240,7 +244,7 @@ class Trainer:
                 add_samples(self.arguments.output_dir, self.step, answers)
 
     def _save(self) -> None:
-        tensors = trained_state(self.model)
+        tensors = trained_state(self.model, prefixes=self.kept)
         state = {
             "step": self.step,
             "best_score": self.best_score,
