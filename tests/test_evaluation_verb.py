@@ -66,6 +66,18 @@ def test_a_killed_run_goes_on_where_it_was(suite, monkeypatch):
     assert [(one["id"], one["answer"]) for one in again] == [(one["id"], one["answer"]) for one in map(json.loads, lines)]
 
 
+def test_an_answer_to_another_question_is_no_answer(suite):
+    assert run(suite) == 0
+    suite.write_text(suite.read_text().replace("What is this?", "Is it a cat?"))
+    PIL.Image.new("RGB", (30, 30), "blue").save(suite.parent / "red.png")  # both questions about it are new ones
+    assert run(suite, "--resume") == 0
+    answers = [json.loads(line) for line in (suite.parent / "out" / "answers.jsonl").read_text().splitlines()]
+    assert [one["id"] for one in answers] == ["a", "b", "c", "4", "a", "b"]
+    items = {item["id"]: item for task in report(suite)["tasks"] for item in task["items"]}
+    assert items["b"]["answer"].startswith("I received 1 picture (30x30)") and "Is it a cat?" in items["b"]["answer"]
+    assert len(items) == 4
+
+
 def test_a_finished_run_is_judged_again_without_a_model(suite, monkeypatch):
     assert run(suite) == 0
     monkeypatch.setattr(evaluate, "open_backend", lambda *args, **options: pytest.fail("a model was opened"))

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
+
 from ..chat.backends.base import Backend, BackendError
 from ..chat.batch import dump_record
 from ..chat.messages import MessageError
@@ -35,8 +37,26 @@ class Answers:
     errors: dict[str, str]
 
     def text(self, item: Item) -> str | None:
+        """What was said to this very item; None when it was not asked, or when its question or picture was another then."""
         record = self.said.get(item.id)
-        return None if record is None else record["answer"]
+        return record["answer"] if record and record["asked"] == asked_hash(item) else None
+
+
+def asked_hash(item: Item) -> str:
+    """Names what an item asks: the texts, the pictures, the settings. An answer to anything else is no answer to it."""
+    digest = hashlib.sha256(json.dumps(item.settings, sort_keys=True).encode())
+    for message in item.messages:
+        content = message["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            digest.update(f"\0{message['role']}\0{part['type']}\0".encode())
+            shown = part["text"] if part["type"] == "text" else part["image"]
+            if isinstance(shown, PIL.Image.Image):
+                digest.update(f"{shown.size}".encode() + shown.tobytes())
+            elif part["type"] == "image" and Path(shown).is_file():
+                digest.update(f"{Path(shown).name} {Path(shown).stat().st_size}".encode())  # reading thousands of photographs takes minutes
+            else:
+                digest.update(str(shown).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()[:16]
 
 
 def fingerprint(model: Path | None) -> str:
@@ -76,8 +96,9 @@ def _read_answers(file: Path) -> Answers:
         data = data[: data.rfind(b"\n") + 1]
     for line in data.split(b"\n")[:-1]:
         record = json.loads(line)
-        (found.errors if "error" in record else found.said)[record["id"]] = record.get("error", record)
-    found.errors = {identity: error for identity, error in found.errors.items() if identity not in found.said}
+        kept, other = (found.errors, found.said) if "error" in record else (found.said, found.errors)
+        kept[record["id"]] = record.get("error", record)
+        other.pop(record["id"], None)  # the last line counts
     return found
 
 
@@ -94,7 +115,7 @@ def answer_tasks(backend: Backend, tasks: Sequence[Task], answers: Answers, fold
     with open(folder / ANSWERS, "a", encoding="utf-8", newline="\n") as file:
         for place, task in enumerate(tasks, 1):
             items = list(limited(task, limit))
-            left = [item for item in items if item.id not in answers.said]
+            left = [item for item in items if answers.text(item) is None]
             bar = tqdm(
                 left, f"[{place}/{len(tasks)}] {task.title}", len(items), initial=len(items) - len(left), disable=not sys.stderr.isatty()
             )
@@ -118,6 +139,7 @@ def _ask(backend: Backend, item: Item, settings: GenerationSettings) -> dict[str
         return {"id": item.id, "error": str(error)}
     return {
         "id": item.id,
+        "asked": asked_hash(item),
         "answer": answer.text,
         "finish_reason": answer.finish_reason,
         "completion_tokens": answer.usage.completion_tokens,

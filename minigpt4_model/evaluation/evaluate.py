@@ -140,7 +140,7 @@ def _ask(args: argparse.Namespace, tasks: list[Task], answers: Answers, folder: 
     from ..training.pocket.collections import CorpusError
 
     try:
-        if all(item.id in answers.said for task in tasks for item in limited(task, args.limit)):
+        if all(answers.text(item) is not None for task in tasks for item in limited(task, args.limit)):
             return ""
         backend = open_backend(args.backend, **model_options(args))
         try:

@@ -25,8 +25,8 @@ _HERE = Path(__file__).parent
 def render_page(report: Report) -> str:
     """The whole page."""
     about, style, script = report.about, _asset("report_page.css"), _asset("report_page.js")
-    title = f"{about.get('model', 'model')} on {about.get('suite', 'suite')}"
-    facts = " · ".join(html.escape(str(about[name])) for name in ("device", "time") if about.get(name))
+    title = f"{about['model']}: suite {Path(about['suite']).stem}"
+    facts = " · ".join(filter(None, (html.escape(about["device"]), about["time"].replace("T", " ")[:16])))
     limit = f" · the first {about['limit']} items of each task" if about.get("limit") else ""
     cards = "".join(card for one in report.tasks for card in _cards(one))
     tasks = "".join(
