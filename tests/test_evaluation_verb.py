@@ -9,10 +9,11 @@ import PIL.Image
 import pytest
 
 from minigpt4_model.__main__ import main
-from minigpt4_model.evaluation import answering, evaluate
+from minigpt4_model.evaluation import answering, corpus, evaluate
 from minigpt4_model.evaluation.items import Figure, Item, Judged, Task, Verdict
 from minigpt4_model.evaluation.report import chance_levels, shown, verdict_on
 from minigpt4_model.evaluation.statistics import share_right
+from minigpt4_model.evaluation.tasks import photographs
 
 # The echo backend answers: I received 1 picture (20x10) and 0 earlier questions. You said: <question>
 LINES = [
@@ -135,6 +136,16 @@ def test_a_wrong_line_is_named_before_anything_is_asked(line, message, suite, ca
 def test_unknown_suites_are_named(flags, message, capsys, tmp_path):
     assert main(["evaluate", "--backend", "echo", "--output", str(tmp_path / "out"), *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--list"], ["--limit", "1"]])
+def test_a_missing_corpus_is_named_with_its_command(flags, monkeypatch, tmp_path, capsys):
+    for cached in (corpus.bank, corpus.ranked_concepts, corpus.common_concepts):
+        cached.cache_clear()
+    monkeypatch.setenv("MINIGPT4_HOME", str(tmp_path))
+    monkeypatch.setattr(photographs, "_wheel", lambda package: None)
+    assert main(["evaluate", "--backend", "echo", "--output", str(tmp_path / "out"), *flags]) == 1
+    assert "minigpt4_model.training.pocket.build" in capsys.readouterr().err
 
 
 def test_tasks_can_be_chosen_and_listed(suite, capsys):

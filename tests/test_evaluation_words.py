@@ -2,8 +2,9 @@
 
 import pytest
 
-from minigpt4_model.evaluation.language import broken_words, foreign_script, repeats
-from minigpt4_model.evaluation.words import colours_said, number_said, says, side_said, yes_or_no
+from minigpt4_model.evaluation.language import answer_likelihoods, broken_words, foreign_script, repeats
+from minigpt4_model.evaluation.words import colours_said, number_said, side_said, yes_or_no
+from minigpt4_model.training.pocket.judge import says
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,22 @@ def test_another_script_is_noticed_and_accents_are_not():
 def test_babble_is_noticed():
     assert broken_words("aaaaah") and broken_words("x" * 40)
     assert not broken_words("a bookkeeper sees www.example.org")
+
+
+def test_likelihoods_are_those_of_the_answer_after_the_question():
+    import torch
+
+    from minigpt4_model.chat.messages import question
+    from tests.tiny_chat import build_chatml_model
+
+    model, processor = build_chatml_model()
+    from minigpt4_model.chat.engine import Engine
+    from minigpt4_model.chat.settings import GenerationSettings
+
+    engine = Engine(model, processor)
+    own = engine.answer([question("What is it?")], GenerationSettings(temperature=0, max_new_tokens=8, repetition_penalty=1.0))
+    rows = answer_likelihoods(model, processor, [("What is it?", own.text), ("What is it?", "zqxj kvw"), ("What is it?", "")])
+    assert rows[2] == (0.0, 0)
+    assert rows[0][0] / rows[0][1] < rows[1][0] / rows[1][1]  # greedy words are likelier than letters at random
+    uniform = torch.log(torch.tensor(float(len(processor.tokenizer)))).item()
+    assert rows[0][0] / rows[0][1] < uniform and rows[1][1] == len(processor.tokenizer("zqxj kvw").input_ids)

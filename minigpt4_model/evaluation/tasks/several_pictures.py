@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ...chat.messages import question
+from ...training.pocket.judge import plain
 from .. import corpus
 from ..items import Figure, Item, Judged, Task, Verdict
 from ..statistics import share, share_of
-from ..words import plain
 from .naming import judge_name
 
 COMPARED = 60
