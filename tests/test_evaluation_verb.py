@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from minigpt4_model.evaluation import answering, corpus, evaluate
 from minigpt4_model.evaluation.items import Figure, Item, Judged, Task, Verdict
 from minigpt4_model.evaluation.report import chance_levels, shown, verdict_on
 from minigpt4_model.evaluation.statistics import share_right
+from minigpt4_model.evaluation.suites import build_tasks
 from minigpt4_model.evaluation.tasks import photographs
 
 # The echo backend answers: I received 1 picture (20x10) and 0 earlier questions. You said: <question>
@@ -252,3 +254,54 @@ def test_figures_are_held_against_what_is_asked(value, less, goals, verdict):
 
 def test_values_are_shown_as_people_read_them():
     assert [shown(0.123), shown(1.5, "number"), shown(float("nan")), shown(None)] == ["12.3 %", "1.500", "–", "–"]
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+def test_the_documents_commands_are_commands():
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines() if " evaluate" in line]
+    assert len(lines) == 9
+    for line in lines:
+        evaluate.build_parser().parse_args(shlex.split(line, comments=True)[4:])
+
+
+def test_the_documents_questions_can_be_read(tmp_path):
+    (lines,) = blocks("json")
+    (tmp_path / "mine.jsonl").write_text(lines)
+    PIL.Image.new("RGB", (9, 9)).save(tmp_path / "cat.png")
+    tasks = build_tasks(str(tmp_path / "mine.jsonl"))
+    assert sum(1 for task in tasks for _ in task.items()) == 5
+
+
+def test_the_documents_task_is_one():
+    from minigpt4_model.chat.messages import question
+    from minigpt4_model.evaluation.statistics import share_right
+    from minigpt4_model.training.pocket.judge import says
+
+    (source,) = blocks("python")
+    names = {
+        "Task": Task,
+        "Item": Item,
+        "Verdict": Verdict,
+        "question": question,
+        "says": says,
+        "share_right": share_right,
+        "DOGS": {"a": "a.png"},
+    }
+    exec(source, names)
+    task = names["barking"]()
+    (item,) = task.items()
+    assert task.judge(item, "Woof!").right and task.figures([Judged(item, "Woof!", task.judge(item, "Woof!"))])[0].value == 1.0
+
+
+def test_every_task_of_the_pocket_suite_is_documented():
+    from minigpt4_model.evaluation.suites import pocket_tasks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photographs, "_wheel", lambda package: None)
+        assert [task.name for task in pocket_tasks() if f"`{task.name}`" not in DOCUMENT] == []

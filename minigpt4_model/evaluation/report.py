@@ -106,6 +106,11 @@ def language_figures(texts: Sequence[str], records: Sequence[dict]) -> list[Figu
     ]
 
 
+def asked_for(report: Report) -> list[Figure]:
+    """The figures that something is asked of, each with its task in its name."""
+    return [dataclasses.replace(figure, name=f"{title}: {figure.name}") for title, figure in report.figures() if verdict_on(figure)]
+
+
 def verdict_on(figure: Figure) -> str:
     """ "aim", "least" or "below" for a figure that something is asked of, else ""."""
     if figure.least is None or math.isnan(figure.value):
@@ -162,6 +167,10 @@ def table(report: Report) -> str:
     for one in report.tasks:
         if one.unanswered:
             lines.append(f"{one.task.title}: {len(one.unanswered)} items could not be asked: {next(iter(one.unanswered.values()))}")
+    if goals := asked_for(report):
+        reached = sum(verdict_on(figure) != "below" for figure in goals)
+        aims = sum(verdict_on(figure) == "aim" for figure in goals)
+        lines.append(f"Of {len(goals)} figures that something is asked of, {reached} are reached, {aims} of them at their aim.")
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..chat.pictures import PictureError, load_picture
 from .items import Figure, Item, Judged
-from .report import Report, TaskReport, shown, verdict_on
+from .report import Report, TaskReport, asked_for, shown, verdict_on
 
 MOST_ITEMS = 300  # of one task: beyond that a page of pictures is slow to open
 _THUMBNAIL = 224
@@ -72,7 +72,8 @@ def _asset(name: str) -> str:
 
 
 def _figures(report: Report) -> str:
-    parts = []
+    goals = asked_for(report)
+    parts = [_block("What is asked of the model", goals)] if goals else []
     for one in report.tasks:
         note = f'<p class="note">{html.escape(one.task.missing)}.</p>' if one.task.missing else ""
         if one.unanswered:
