@@ -72,6 +72,7 @@ def test_an_empty_page_is_not_valid():
         ("Here it is:\n```html\n<p>a</p>\n```\nDone.", "<p>a</p>"),
         ("```html\n<p>a</p>", "<p>a</p>"),
         ("Sure. <p>a</p> That is it.", "<p>a</p>"),
+        ("<p>a</p><im", "<p>a</p><im"),
         ("There is no page: 1 < 2.", ""),
     ],
 )

@@ -66,10 +66,12 @@ class Page:
 
 
 def extract_html(answer: str) -> str:
-    """The HTML in an answer: what stands in a ```html fence, else from the first tag to the last; "" when there is none."""
+    """The HTML in an answer: a ```html fence's, all of an answer that begins with a tag, else from the first tag to the last; or ""."""
     fence = re.search(r"```(?:html)?[ \t]*\n(.*?)(?:```|\Z)", answer, re.DOTALL | re.IGNORECASE)
     if fence and "<" in fence[1]:
         return fence[1].strip()
+    if re.match(r"\s*<[!a-zA-Z]", answer):
+        return answer.strip()  # to its end, also where it breaks off
     tags = re.search(r"<[!a-zA-Z].*>", answer, re.DOTALL)
     return tags[0].strip() if tags else ""
 
