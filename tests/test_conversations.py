@@ -17,6 +17,7 @@ from minigpt4_model.training.conversations import (
     render_example,
     render_prompt,
 )
+from minigpt4_model.training.objective import Share
 from minigpt4_model.training.representation import SceneWords, WordLoss, WordPlaces
 from minigpt4_model.training.trainer import freeze
 from tests.tiny_chat import build_chatml_model
@@ -96,18 +97,51 @@ def test_a_few_steps_lower_both_losses(tiny):
         # The same two pictures at every step, so that a few steps are enough.
         return torch.randn(count, 5, 32, generator=torch.Generator().manual_seed(0)), [Example(SHORT, words), Example(LONG, words)]
 
-    plain = ConversationObjective(model, processor, [(1.0, source)], 2, dict)
-    both = ConversationObjective(model, processor, [(1.0, source), (0.0, source)], 2, dict, word_loss, word_weight=0.5)
-    answer_loss, metrics = plain.loss(plain.batch(0))
-    assert metrics == {}
-    loss, metrics = both.loss(both.batch(0))
-    assert metrics["answer_loss"] == pytest.approx(answer_loss.item(), rel=1e-5) and loss > answer_loss
+    plain = ConversationObjective(processor, "chatml", [(1.0, source)], 2, dict)
+    both = ConversationObjective(processor, "chatml", [(1.0, source), (0.0, source)], 2, dict, word_loss=word_loss, word_weight=0.5)
+    assert plain.weights == {"answers": 1.0} and both.weights == {"answers": 1.0, "words": 0.5}
+
+    def losses(objective, step: int):
+        (piece,) = next(objective.batches(step, Share()))
+        counts = objective.counts(piece)
+        sums, figures = objective.loss(model, piece)
+        means = {term: sums[term] / counts[term] for term in objective.weights}
+        return sum(objective.weights[term] * mean for term, mean in means.items()), means, figures
+
+    alone, _, figures = losses(plain, 0)
+    assert figures == {}
+    loss, means, _ = losses(both, 0)
+    assert means["answers"].item() == pytest.approx(alone.item(), rel=1e-5) and loss > alone
 
     optimizer = torch.optim.AdamW(freeze(model, train_qformer=True), lr=1e-2)
     for step in range(25):
-        loss, metrics = both.loss(both.batch(step))
+        loss, means, figures = losses(both, step)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert metrics["answer_loss"] < 0.8 * answer_loss.item()
-    assert metrics["word_accuracy"] == 1.0
+    right, asked = figures["word_accuracy"]
+    assert means["answers"] < 0.8 * alone and right == asked
+
+
+def test_pieces_add_up_to_the_whole_step(tiny):
+    model, processor = tiny
+    words = [SceneWords("cat", count="", medium=""), SceneWords("red cat", colour="red", count="", medium="")]
+    places = WordPlaces(processor.tokenizer)
+    vocabulary = torch.tensor(sorted({token for said in words for token in places.target_ids(said)[:14]} | set(range(20, 40))))
+    free = torch.randn(18, 32, generator=torch.Generator().manual_seed(2))
+    word_loss = WordLoss(model.get_input_embeddings().weight.detach(), vocabulary, places.filler, free_tokens=free)
+
+    def source(chance, count):
+        return torch.randn(4, 5, 32, generator=torch.Generator().manual_seed(0)), [Example(SHORT, words[0]), Example(LONG, words[1])] * 2
+
+    objective = ConversationObjective(processor, "chatml", [(1.0, source)], 4, dict, word_loss=word_loss, word_weight=0.3)
+
+    @torch.no_grad()
+    def added(*shares: Share):
+        pieces = [piece for share in shares for piece in next(objective.batches(0, share))]
+        sums, counts = [objective.loss(model, piece)[0] for piece in pieces], [objective.counts(piece) for piece in pieces]
+        return [float(sum(row[term] for row in rows)) for rows in (sums, counts) for term in objective.weights]
+
+    whole = added(Share())
+    assert len(whole) == 6 and added(Share(pieces=3)) == pytest.approx(whole, rel=1e-4)
+    assert added(Share(0, 2), Share(1, 2, pieces=2)) == pytest.approx(whole, rel=1e-4)

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from minigpt4_model.model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor, MiniGPT4VisionConfig
 from minigpt4_model.model.configuration import bert_base_qformer
+from minigpt4_model.model.qformer import run_qformer
 from minigpt4_model.model.vision_encoder import MiniGPT4VisionModel, sincos_positions
 from tests.tiny_models import build_tiny_model
 
@@ -258,6 +259,34 @@ def test_loss_is_cross_entropy_of_the_next_token(eva):
     logits = model(**inputs).logits
     expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
     assert out.loss.item() == pytest.approx(expected.item(), rel=1e-6) and out.logits is None
+
+
+def test_the_loss_of_pieces_adds_up(eva):
+    model, processor = eva
+    rows = ids(processor).expand(3, -1)
+    labels = rows.clone()
+    labels[:, :45] = -100
+    labels[1, -2:] = -100
+    tokens = image_tokens(model, 3)
+    whole = model(input_ids=rows, image_features=tokens, labels=labels).loss
+    targets = int((labels[:, 1:] != -100).sum())
+    pieces = [slice(0, 1), slice(1, 3)]
+    parts = [model(input_ids=rows[p], image_features=tokens[p], labels=labels[p], num_items_in_batch=targets).loss for p in pieces]
+    assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+@torch.no_grad()
+def test_features_of_frozen_parts_stand_for_the_picture(eva):
+    model, processor = eva
+    picture = pixels(model, 1)
+    made = model.get_image_features(picture)
+    queries = run_qformer(model.model.qformer, model.model.query_tokens, made.last_hidden_state)
+    out = model(input_ids=ids(processor), vision_features=made.last_hidden_state)
+    assert torch.equal(out.image_features, made.pooler_output)
+    assert torch.equal(out.logits, model(input_ids=ids(processor), pixel_values=picture).logits)
+    assert torch.equal(model(input_ids=ids(processor), qformer_features=queries).logits, out.logits)
+    alone = model(vision_features=made.last_hidden_state)
+    assert torch.equal(alone.image_features, made.pooler_output) and alone.logits is None and alone.loss is None
 
 
 def test_labels_without_a_target_are_refused(eva):

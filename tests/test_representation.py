@@ -51,6 +51,14 @@ def perfect_tokens(embedding, targets: torch.Tensor) -> torch.Tensor:
     return embedding[targets.clamp_min(0)]
 
 
+def mean_loss(word_loss, tokens, targets) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of one batch, as the trainer makes it of sums and counts, and its figures."""
+    sums, figures = word_loss(tokens, targets)
+    counts = word_loss.counts(targets)
+    loss = sum(weight * sums[term] / counts[term] for term, weight in word_loss.weights.items())
+    return loss, {name: float(amount) / count for name, (amount, count) in figures.items()}
+
+
 def test_places_spell_the_words(places, tokenizer):
     ids = places.target_ids(APPLE)
     assert len(ids) == 32 and ids[len(PLACES) :] == [FREE] * (32 - len(PLACES))
@@ -75,9 +83,9 @@ def test_perfect_tokens_are_read_back_word_for_word(places, tokenizer, word_loss
 
 def test_perfect_tokens_lose_little_and_others_much(places, word_loss, embedding):
     targets = targets_of(places, APPLE, CAT)
-    good, metrics = word_loss(perfect_tokens(embedding, targets), targets)
-    bad, wrong = word_loss(torch.randn(2, 32, 24, generator=torch.Generator().manual_seed(1)), targets)
-    longer, _ = word_loss(3 * perfect_tokens(embedding, targets), targets)
+    good, metrics = mean_loss(word_loss, perfect_tokens(embedding, targets), targets)
+    bad, wrong = mean_loss(word_loss, torch.randn(2, 32, 24, generator=torch.Generator().manual_seed(1)), targets)
+    longer, _ = mean_loss(word_loss, 3 * perfect_tokens(embedding, targets), targets)
     assert metrics["word_accuracy"] == 1.0 and wrong["word_accuracy"] < 0.5
     assert good < 0.1 and bad > 10 * good and longer > good
 
@@ -85,7 +93,7 @@ def test_perfect_tokens_lose_little_and_others_much(places, word_loss, embedding
 def test_free_places_are_not_judged(places, word_loss, embedding):
     targets = targets_of(places, APPLE)
     tokens = perfect_tokens(embedding, targets).requires_grad_()
-    word_loss(tokens, targets)[0].backward()
+    mean_loss(word_loss, tokens, targets)[0].backward()
     assert tokens.grad[0, len(PLACES) :].abs().sum() == 0
     assert (tokens.grad[0, : len(PLACES)].abs().sum(dim=-1) > 0).all()
 
@@ -96,8 +104,8 @@ def test_free_places_are_drawn_to_what_they_are_given(places, word_loss, embeddi
     targets = targets_of(places, APPLE)
     tokens = perfect_tokens(embedding, targets)
     there = torch.cat([tokens[:, : len(PLACES)], free[None]], dim=1)
-    assert drawn(there, targets)[1]["free_distance"] == 0.0
-    assert drawn(there, targets)[0] == word_loss(there, targets)[0] < drawn(tokens, targets)[0]
+    assert mean_loss(drawn, there, targets)[1]["free_distance"] == 0.0
+    assert mean_loss(drawn, there, targets)[0] == mean_loss(word_loss, there, targets)[0] < mean_loss(drawn, tokens, targets)[0]
 
 
 def test_the_loss_falls_until_the_words_can_be_read(places, tokenizer, word_loss):
@@ -106,7 +114,7 @@ def test_the_loss_falls_until_the_words_can_be_read(places, tokenizer, word_loss
     optimizer = torch.optim.Adam([tokens], lr=0.1)
     losses = []
     for _ in range(60):
-        loss, metrics = word_loss(tokens, targets)
+        loss, metrics = mean_loss(word_loss, tokens, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -123,7 +131,7 @@ def test_batches_are_a_function_of_the_step(places, word_loss):
         raise AssertionError("a source with no share was asked")
 
     sources = [(0.75, source(APPLE)), (0.25, source(CAT)), (0.0, refuse)]
-    objective = RepresentationObjective(None, places, word_loss, sources, batch_size=8, evaluate=dict)
+    objective = RepresentationObjective(places, word_loss, sources, batch_size=8, evaluate=dict)
     features, targets = objective.batch(5)
     assert features.shape == (8, 3, 4)
     assert torch.equal(targets, targets_of(places, *[APPLE] * 6, *[CAT] * 2))

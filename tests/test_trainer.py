@@ -3,48 +3,40 @@
 import copy
 import json
 
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from minigpt4_model.model import MiniGPT4Config
 from minigpt4_model.training import checkpoint
-from minigpt4_model.training.checkpoint import STATE_FILE, keep_best, load_state, save_projection, save_state, trained_state
+from minigpt4_model.training.arguments import TrainingArguments
+from minigpt4_model.training.checkpoint import STATE_FILE, CheckpointError, find_checkpoints, load_state, trained_state
+from minigpt4_model.training.objective import SampleAnswer, Share
 from minigpt4_model.training.schedule import LearningRate
-from minigpt4_model.training.trainer import Trainer, TrainingArguments, build_optimizer, freeze
+from minigpt4_model.training.trainer import Trainer, build_optimizer, freeze
 from minigpt4_model.weights.load import TRAINED_PREFIXES, read_checkpoint
 from tests.tiny_models import build_tiny_model
+from tests.tiny_training import NamingObjective
 
 
 class Killed(Exception):
     pass
 
 
-class NamingObjective:
-    """Two pictures with two words each to say, other ones at every step; `killed_at` is a step that never gets its batch."""
+class Naming(NamingObjective):
+    """Keeps the weights that it was evaluated with; can be killed from inside."""
 
-    def __init__(self, model, killed_at: int | None = None, scores: tuple[float, ...] = (), variety: int = 100):
-        self.model, self.killed_at, self.scores, self.variety = model, killed_at, list(scores), variety
+    def __init__(self, model, killed_at: int | None = None, **options):
+        super().__init__(model.config.image_token_id, **options)
+        self.model, self.killed_at = model, killed_at
         self.seen_at_evaluation: list[dict[str, torch.Tensor]] = []
 
-    def batch(self, step: int):
-        if step == self.killed_at:
-            raise Killed
-        generator = torch.Generator().manual_seed(step % self.variety)
-        features = torch.randn(2, 257, 48, generator=generator)
-        return features, torch.randint(3, 32000, (2, 2), generator=generator)
+    def kill(self):
+        raise Killed
 
-    def loss(self, batch):
-        features, words = batch
-        tokens = self.model.model.project_features(features)
-        places = torch.full((2, tokens.shape[1]), self.model.config.image_token_id)
-        input_ids = torch.cat([torch.ones(2, 1, dtype=torch.long), places, words], dim=1)
-        labels = torch.where(input_ids == self.model.config.image_token_id, -100, input_ids)
-        return self.model(input_ids=input_ids, image_features=tokens, labels=labels).loss, {"words": float(words.numel())}
-
-    def evaluate(self):
+    def evaluate(self, model, add_up):
         self.seen_at_evaluation.append(trained_state(self.model, torch.bfloat16))
-        return {"score": self.scores.pop(0)} if self.scores else {"anything": 1.0}
+        return super().evaluate(model, add_up)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +50,8 @@ def model(tiny):
 
 
 def arguments(directory, **changes) -> TrainingArguments:
-    given = dict(max_steps=6, learning_rate=5e-3, min_learning_rate=1e-4, warmup_steps=2, save_steps=3, eval_steps=3, log_steps=1)
+    given = dict(max_steps=6, batch_size=2, learning_rate=5e-3, min_learning_rate=1e-4, warmup_steps=2, save_steps=3, eval_steps=3)
+    given |= dict(log_steps=1, mixed_precision="no", report_to="none")
     return TrainingArguments(output_dir=directory, **{**given, **changes})
 
 
@@ -82,7 +75,7 @@ def whole_state(model) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("train_qformer", [True, False])
 def test_only_what_should_learn_changes(model, tmp_path, train_qformer):
     before = whole_state(model)
-    Trainer(model, NamingObjective(model), arguments(tmp_path, train_qformer=train_qformer)).train()
+    Trainer(model, Naming(model), arguments(tmp_path, train_qformer=train_qformer)).train()
     changed = differing(before, whole_state(model))
     learning = TRAINED_PREFIXES if train_qformer else ("model.language_projection.",)
     assert all(key.startswith(learning) for key in changed)
@@ -107,35 +100,58 @@ def test_weight_decay_is_for_matrices_only(model, tmp_path):
 
 
 def test_the_loss_falls(model, tmp_path):
-    Trainer(model, NamingObjective(model, variety=1), arguments(tmp_path, max_steps=30, eval_steps=30, save_steps=30)).train()
+    Trainer(model, Naming(model, variety=1), arguments(tmp_path, max_steps=30, eval_steps=30, save_steps=30)).train()
     losses = [record["loss"] for record in log(tmp_path) if "loss" in record]
     assert len(losses) == 30 and losses[-1] < 0.7 * losses[0]
 
 
 def test_dropout_stays_off(model, tmp_path):
-    objective = NamingObjective(model)
-    Trainer(model.train(), objective, arguments(tmp_path))
+    trainer = Trainer(model.train(), Naming(model), arguments(tmp_path))
+    (piece,) = next(trainer.objective.batches(0, Share()))
     with torch.no_grad():
-        assert objective.loss(objective.batch(0))[0] == objective.loss(objective.batch(0))[0]
+        one, two = (trainer.objective.loss(trainer.wrapped, piece)[0]["answers"] for _ in range(2))
+    assert one == two
+
+
+def test_gradient_checkpointing_changes_no_loss(tiny, tmp_path):
+    for name, given in (("plain", {}), ("checkpointed", {"gradient_checkpointing": True})):
+        model = copy.deepcopy(tiny)
+        Trainer(model, Naming(model), arguments(tmp_path / name, max_steps=3, **given)).train()
+    plain, checkpointed = ([record["loss"] for record in log(tmp_path / name) if "loss" in record] for name in ("plain", "checkpointed"))
+    assert checkpointed == pytest.approx(plain, rel=1e-5)
+
+
+def test_accumulating_gradients_changes_nothing(tiny, tmp_path):
+    for name, given in (("whole", {}), ("pieces", {"per_device_batch_size": 1}), ("uneven", {"per_device_batch_size": 3})):
+        model = copy.deepcopy(tiny)
+        Trainer(model, Naming(model, batch_size=4), arguments(tmp_path / name, batch_size=4, learning_rate=1e-3, **given)).train()
+    whole, pieces, uneven = (load_state(tmp_path / name)["model"] for name in ("whole", "pieces", "uneven"))
+    for other in (pieces, uneven):
+        assert max(float((whole[key] - other[key]).abs().max()) for key in whole) < 2e-5
+    # The figures are of the whole step too: words of a picture.
+    assert [record["words"] for record in log(tmp_path / "pieces") if "words" in record] == [7 / 4] * 6
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(model, tmp_path):
-    class Broken(NamingObjective):
-        def loss(self, batch):
-            loss, metrics = super().loss(batch)
-            return loss * float("inf"), metrics
+    class Broken(Naming):
+        def loss(self, wrapped, piece):
+            sums, figures = super().loss(wrapped, piece)
+            return {term: amount * float("inf") for term, amount in sums.items()}, figures
 
     before = whole_state(model)
-    with pytest.raises(FloatingPointError, match="step 0 is not finite.*--output-dir with a lower --learning-rate"):
+    with pytest.raises(FloatingPointError, match="step 0 is not finite.*--output-dir, with a lower --learning-rate"):
         Trainer(model, Broken(model), arguments(tmp_path)).train()
     assert differing(before, whole_state(model)) == set()
 
 
-def test_contradictory_arguments_name_the_flag(tmp_path):
-    with pytest.raises(ValueError, match=r"--warmup-steps \(7\) must not exceed --max-steps \(6\)"):
-        arguments(tmp_path, warmup_steps=7)
-    with pytest.raises(ValueError, match="--max-steps must be at least 1, not 0"):
-        arguments(tmp_path, max_steps=0, warmup_steps=0)
+def test_mixed_precision_keeps_what_learns_in_fp32(model, tmp_path):
+    model.to(torch.bfloat16)
+    trainer = Trainer(model, Naming(model), arguments(tmp_path, mixed_precision="bf16"))
+    trainer.train()
+    assert trainer.accelerator.mixed_precision == "bf16"
+    assert {parameter.dtype for parameter in trainer.parameters} == {torch.float32}
+    assert model.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert "bf16, frozen parts in torch.bfloat16" in load_state(tmp_path)["binding"]["--mixed-precision"]
 
 
 # --- resuming
@@ -143,163 +159,172 @@ def test_contradictory_arguments_name_the_flag(tmp_path):
 
 @pytest.mark.parametrize("killed_at", [3, 5], ids=["right after a save", "between two saves"])
 def test_a_killed_run_goes_on_exactly(tiny, tmp_path, killed_at):
-    straight = Trainer(copy.deepcopy(tiny), None, arguments(tmp_path / "straight"))
-    straight.objective = NamingObjective(straight.model, scores=(0.2, 0.1))
+    model = copy.deepcopy(tiny)
+    straight = Trainer(model, Naming(model, scores=(0.2, 0.1), noise=0.1), arguments(tmp_path / "straight"))
+    torch.manual_seed(7)
     straight.train()
 
     model = copy.deepcopy(tiny)
+    killed = Trainer(model, Naming(model, killed_at, scores=(0.2,), noise=0.1), arguments(tmp_path / "killed"))
+    torch.manual_seed(7)
     with pytest.raises(Killed):
-        Trainer(model, NamingObjective(model, killed_at, scores=(0.2,)), arguments(tmp_path / "killed")).train()
-    other = build_tiny_model(seed=1)[0]  # nothing of what it starts with may be left
-    other.load_state_dict({key: tensor for key, tensor in tiny.state_dict().items() if not key.startswith(TRAINED_PREFIXES)}, strict=False)
-    resumed = Trainer(other, NamingObjective(other, scores=(0.1,)), arguments(tmp_path / "killed"))
+        killed.train()
+    model = copy.deepcopy(tiny)
+    resumed = Trainer(model, Naming(model, scores=(0.1,), noise=0.1), arguments(tmp_path / "killed"))
+    torch.manual_seed(8)  # the state of the random numbers comes from the checkpoint too
     resumed.train()
 
-    assert differing(straight.model.state_dict(), other.state_dict()) == set()
+    assert differing(straight.model.state_dict(), resumed.model.state_dict()) == set()
     ours, theirs = (load_state(tmp_path / name) for name in ("straight", "killed"))
     assert (theirs["step"], theirs["best_score"]) == (ours["step"], ours["best_score"]) == (6, 0.2)
     for one, two in zip(ours["optimizer"]["state"].values(), theirs["optimizer"]["state"].values(), strict=True):
         assert differing(one, two) == set()
-    steps = {record["step"]: record["loss"] for record in log(tmp_path / "killed") if "loss" in record}
-    assert steps == {record["step"]: record["loss"] for record in log(tmp_path / "straight") if "loss" in record}
+    timing = ("seconds", "samples_per_s")
+    curves = [
+        [{key: record[key] for key in record if key not in timing} for record in log(tmp_path / run)] for run in ("straight", "killed")
+    ]
+    assert curves[0] == curves[1] and len(curves[0]) == 8
 
 
-def test_a_finished_run_has_nothing_to_do(model, tmp_path):
-    Trainer(model, NamingObjective(model), arguments(tmp_path)).train()
-    before = whole_state(model)
-    Trainer(model, NamingObjective(model, killed_at=6), arguments(tmp_path)).train()
-    assert differing(before, whole_state(model)) == set()
+def test_a_finished_run_has_nothing_to_do(tiny, tmp_path):
+    model = copy.deepcopy(tiny)
+    Trainer(model, Naming(model), arguments(tmp_path)).train()
+    trained, again = whole_state(model), copy.deepcopy(tiny)
+    Trainer(again, Naming(again, killed_at=6), arguments(tmp_path)).train()
+    assert differing(trained, whole_state(again)) == set()
 
 
-def test_changed_flags_are_refused_by_name(model, tmp_path):
-    Trainer(model, NamingObjective(model), arguments(tmp_path)).train()
-    before = whole_state(model)
-    with pytest.raises(ValueError, match="other values of --max-steps, --learning-rate. Give the same .* another --output-dir"):
-        Trainer(model, NamingObjective(model), arguments(tmp_path, max_steps=9, learning_rate=1.0)).train()
-    assert differing(before, whole_state(model)) == set()
+@pytest.mark.parametrize(
+    "changes, flags",
+    [
+        ({"max_steps": 9, "learning_rate": 1.0}, r"--learning-rate \(was 0.005\), --max-steps \(was 6\)"),
+        ({"batch_size": 4}, r"--batch-size \(was 2\)"),
+        ({"mixed_precision": "bf16"}, r"--mixed-precision \(was no, frozen parts in torch.float32\)"),
+        ({"train_qformer": False}, r"--train-qformer \(was True\)"),
+    ],
+)
+def test_changed_settings_are_refused_by_flag(tiny, tmp_path, changes, flags):
+    model = copy.deepcopy(tiny)
+    Trainer(model, Naming(model), arguments(tmp_path)).train()
+    other = copy.deepcopy(tiny)
+    before = whole_state(other)
+    with pytest.raises(CheckpointError, match=f"other values of {flags}. Give the same .* another --output-dir"):
+        Trainer(other, Naming(other), arguments(tmp_path, **changes)).train()
+    assert differing(before, whole_state(other)) == set()
+
+
+def test_other_data_and_another_start_are_refused(tiny, tmp_path):
+    class Data(Naming):
+        def binding(self):
+            return {"--data": self.data}
+
+    def train(model, data):
+        objective = Data(model)
+        objective.data = data
+        Trainer(model, objective, arguments(tmp_path)).train()
+
+    train(copy.deepcopy(tiny), "ours")
+    with pytest.raises(CheckpointError, match=r"other values of --data \(was ours\)\."):
+        train(copy.deepcopy(tiny), "theirs")
+    other = copy.deepcopy(tiny)
+    with torch.no_grad():
+        other.model.language_projection.bias += 1
+    with pytest.raises(CheckpointError, match=r"other values of --init \(was \w{16}\)\."):
+        train(other, "ours")
+    other = copy.deepcopy(tiny)
+    with torch.no_grad():
+        other.get_input_embeddings().weight[0] += 1
+    with pytest.raises(CheckpointError, match=r"other values of --model \(was \w+ \w+\)\."):
+        train(other, "ours")
+
+
+def test_settings_that_change_nothing_may_change(tiny, tmp_path):
+    model = copy.deepcopy(tiny)
+    with pytest.raises(Killed):
+        Trainer(model, Naming(model, 4), arguments(tmp_path)).train()
+    model = copy.deepcopy(tiny)
+    free = dict(save_steps=1, save_total_limit=2, log_steps=5, per_device_batch_size=1, max_minutes=60.0)
+    assert Trainer(model, Naming(model), arguments(tmp_path, **free)).train() == ""
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["checkpoint-5", "checkpoint-6"]
 
 
 def test_a_run_of_another_model_is_refused(model, tmp_path):
-    Trainer(model, NamingObjective(model), arguments(tmp_path)).train()
+    Trainer(model, Naming(model), arguments(tmp_path)).train()
     other = build_tiny_model("llama2")[0]
-    with pytest.raises(ValueError, match="holds a run of a model of other sizes"):
-        Trainer(other, NamingObjective(other), arguments(tmp_path)).train()
+    with pytest.raises(CheckpointError, match="other values of --init"):
+        Trainer(other, Naming(other), arguments(tmp_path)).train()
+
+
+def test_a_time_limit_saves_and_the_run_goes_on(tiny, tmp_path):
+    model = copy.deepcopy(tiny)
+    assert Trainer(model, Naming(model), arguments(tmp_path, max_minutes=0.0)).train() == "--max-minutes"
+    assert load_state(tmp_path)["step"] == 0 and not (tmp_path / "report.html").exists()
+    model = copy.deepcopy(tiny)
+    assert Trainer(model, Naming(model), arguments(tmp_path)).train() == ""
 
 
 # --- what is written
 
 
 def test_the_best_checkpoint_is_kept(model, tmp_path):
-    objective = NamingObjective(model, scores=(0.1, 0.5, 0.3, 0.5))
+    objective = Naming(model, scores=(0.1, 0.5, 0.3, 0.5))
     Trainer(model, objective, arguments(tmp_path, max_steps=4, eval_steps=1, save_steps=4)).train()
-    best, last = (load_file(tmp_path / name / "model.safetensors") for name in ("best", "last"))
+    best, last = (load_file(tmp_path / name / "model.safetensors") for name in ("best", "."))
     assert differing(best, objective.seen_at_evaluation[1]) == set()
     assert differing(last, objective.seen_at_evaluation[3]) == set() and differing(best, last)
     assert [record["eval_score"] for record in log(tmp_path) if "eval_score" in record] == [0.1, 0.5, 0.3, 0.5]
     assert not list(tmp_path.rglob("*.tmp")) and not (tmp_path / "best" / STATE_FILE).exists()
 
 
-def test_a_saved_projection_can_be_read_and_holds_nothing_else(model, tmp_path):
-    model.config.text_config._name_or_path = "/home/someone/llm"
-    model.config.trained_with = {"language_model": {"name": "tiny"}}
-    save_projection(model, tmp_path / "run")
-    tensors = read_checkpoint(tmp_path / "run")
-    assert all(key.startswith(TRAINED_PREFIXES) for key in tensors) and {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
-    assert tensors.keys() == trained_state(model).keys() and "model.language_projection.bias" in tensors
-    text = (tmp_path / "run" / "config.json").read_text()
-    assert "/home/someone" not in text
-    config = MiniGPT4Config.from_pretrained(tmp_path / "run")
-    assert config.trained_with == {"language_model": {"name": "tiny"}} and config.qformer_config.hidden_size == 32
+def test_only_the_last_checkpoints_are_kept(model, tmp_path):
+    Trainer(model, Naming(model), arguments(tmp_path, save_steps=1, save_total_limit=2)).train()
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["checkpoint-5", "checkpoint-6"]
+    last = load_file(tmp_path / "checkpoint-6" / "model.safetensors")
+    assert differing(last, load_file(tmp_path / "model.safetensors")) == set()
 
 
-def test_a_failing_write_leaves_the_old_checkpoint(model, tmp_path, monkeypatch):
-    save_projection(model, tmp_path)
-    (tmp_path / "README.md").write_text("card")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+def test_people_see_the_curve_the_samples_and_a_report(model, tmp_path):
+    class Shown(Naming):
+        def samples(self):
+            return [SampleAnswer(PIL.Image.new("RGB", (8, 8)), "What is <it>?", "A cat & a dog", "a cat")]
 
-    def half(tensors, path, metadata):
-        path.write_bytes(b"half a file")
-        raise OSError(28, "No space left on device")
+        def notices(self, states):
+            return [f"{len(states)} process saw 3 broken samples."]
 
-    monkeypatch.setattr(checkpoint, "save_file", half)
-    with torch.no_grad():
-        model.model.language_projection.bias += 1
-    with pytest.raises(OSError, match="No space left"):
-        save_projection(model, tmp_path)
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    Trainer(model, Shown(model, scores=(0.5, 0.25)), arguments(tmp_path)).train()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["steps"] == 6 and report["best_score"] == 0.5 and report["evaluation"] == {"score": 0.25}
+    assert report["settings"]["--batch-size"] == "2" and report["notices"] == ["1 process saw 3 broken samples."]
+    assert report["first_loss"] == log(tmp_path)[0]["loss"] and report["machine"]["torch"] == torch.__version__
+    page = (tmp_path / "samples.html").read_text()
+    assert [f"step {step}" in page for step in (0, 3, 6)] == [True] * 3 and "What is &lt;it&gt;?" in page and "A cat &amp; a dog" in page
+    assert PIL.Image.open(tmp_path / "loss.png").size > (100, 100)
+    html = (tmp_path / "report.html").read_text()
+    assert "3 broken samples" in html and "data:image/png;base64," in html
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(model, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match=r"--output-dir .*file/run cannot be written .*There is no checkpoint yet"):
+        Trainer(model, Naming(model), arguments(tmp_path / "file" / "run")).train()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(model, tmp_path, monkeypatch):
+    calls, write = [], checkpoint.save_file
+
+    def full(tensors, path, metadata):
+        calls.append(path)
+        if len(calls) > 2:  # the first save writes a checkpoint and the folder's own
+            path.write_bytes(b"half a file")
+            raise OSError(28, "No space left on device")
+        write(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"disk that holds .* is full .*checkpoint-3 is whole: run the same command again"):
+        Trainer(model, Naming(model), arguments(tmp_path)).train()
     monkeypatch.undo()
-    save_projection(model, tmp_path)
-    assert (tmp_path / "README.md").read_text() == "card" and (tmp_path / "model.safetensors").read_bytes() != before["model.safetensors"]
-
-
-def test_a_failing_state_leaves_the_old_one(tmp_path, monkeypatch):
-    save_state(tmp_path, {"step": 1})
-
-    def half(state, path):
-        path.write_bytes(b"half a file")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.torch, "save", half)
-    with pytest.raises(OSError, match="No space left"):
-        save_state(tmp_path, {"step": 2})
-    assert load_state(tmp_path) == {"step": 1} and load_state(tmp_path / "elsewhere") is None
-
-
-def test_the_best_is_replaced_only_by_a_whole_copy(tmp_path, monkeypatch):
-    for name, text in (("last", "new"), ("best", "old")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_text(text)
-
-    def half(source, target, ignore):
-        target.mkdir()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.shutil, "copytree", half)
-    with pytest.raises(OSError, match="No space left"):
-        keep_best(tmp_path / "last", tmp_path / "best")
-    assert (tmp_path / "best" / "model.safetensors").read_text() == "old"
-    monkeypatch.undo()
-    keep_best(tmp_path / "last", tmp_path / "best")
-    assert (tmp_path / "best" / "model.safetensors").read_text() == "new"
-
-
-@pytest.mark.parametrize("killed_at", ["rename 1", "rename 2", "deleting"])
-def test_a_kill_never_loses_the_best(tmp_path, monkeypatch, killed_at):
-    for name, text in (("last", "new"), ("best", "old")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_text(text)
-    calls, replace, rmtree = [], checkpoint.os.replace, checkpoint.shutil.rmtree
-
-    def killed_rename(*arguments):
-        calls.append(f"rename {len(calls) + 1}")
-        if calls[-1] == killed_at:
-            raise KeyboardInterrupt
-        replace(*arguments)
-
-    def killed_delete(path, ignore_errors):
-        if path.exists() and killed_at == "deleting":
-            raise KeyboardInterrupt
-        rmtree(path, ignore_errors)
-
-    monkeypatch.setattr(checkpoint.os, "replace", killed_rename)
-    monkeypatch.setattr(checkpoint.shutil, "rmtree", killed_delete)
-    with pytest.raises(KeyboardInterrupt):
-        keep_best(tmp_path / "last", tmp_path / "best")
-    monkeypatch.undo()
-    kept = {path.parent.name: path.read_text() for path in tmp_path.glob("*/model.safetensors")}
-    assert kept.get("best", kept.get("best.old")) in ("old", "new")
-
-    def half(source, target, ignore):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.shutil, "copytree", half)  # the next one fails, and still there is a best one
-    with pytest.raises(OSError, match="No space left"):
-        keep_best(tmp_path / "last", tmp_path / "best")
-    assert (tmp_path / "best" / "model.safetensors").read_text() == ("new" if killed_at == "deleting" else "old")
-    monkeypatch.undo()
-    keep_best(tmp_path / "last", tmp_path / "best")
-    assert (tmp_path / "best" / "model.safetensors").read_text() == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+    assert load_state(tmp_path)["step"] == 3 and not list(tmp_path.glob("checkpoint-6*"))
+    assert read_checkpoint(tmp_path).keys() == trained_state(model).keys()
 
 
 # --- the schedule

@@ -35,7 +35,10 @@ class NamingObjective(DrawnObjective):
 
     def __init__(self, image_token_id: int, batch_size: int = 2, scores: tuple[float, ...] = (), variety: int = 100, noise: float = 0.0):
         self.image_token_id, self.batch_size, self.variety, self.noise = image_token_id, batch_size, variety, noise
-        self.scores, self.kill, self.killed_at = list(scores), None, None
+        self.scores, self.killed_at = list(scores), None
+
+    def kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         if step == self.killed_at:
@@ -77,11 +80,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     accelerator = build_accelerator(arguments.mixed_precision, "cpu")
     model = build_tiny_model()[0]
     objective = NamingObjective(model.config.image_token_id, arguments.batch_size, noise=args.noise)
-
-    def kill() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    objective.kill, objective.killed_at = kill, args.kill_at
+    objective.killed_at = args.kill_at
     if args.kill_while_saving:
         saved, write = [], checkpoint.torch.save
 
@@ -89,7 +88,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             saved.append(path)
             if len(saved) == args.kill_while_saving:
                 path.write_bytes(b"half a file")
-                kill()
+                objective.kill()
             write(state, path)
 
         checkpoint.torch.save = save

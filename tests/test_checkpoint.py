@@ -1,0 +1,149 @@
+"""Checkpoints: what is in them, and that neither a kill nor a full disk loses the last good one."""
+
+import pytest
+import torch
+
+from minigpt4_model.model import MiniGPT4Config
+from minigpt4_model.training import checkpoint
+from minigpt4_model.training.checkpoint import (
+    STATE_FILE,
+    CheckpointError,
+    find_checkpoints,
+    keep_best,
+    load_state,
+    save_checkpoint,
+    trained_state,
+    write_projection,
+)
+from minigpt4_model.weights.load import TRAINED_PREFIXES, read_checkpoint
+from tests.tiny_models import build_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_tiny_model()[0]
+
+
+def writes(text: str):
+    def write(directory):
+        directory.mkdir()
+        (directory / "model.safetensors").write_text(text)
+
+    return write
+
+
+def fails(directory):
+    directory.mkdir()
+    (directory / "model.safetensors").write_text("half")
+    raise OSError(28, "No space left on device")
+
+
+def test_a_projection_can_be_read_and_holds_nothing_else(model, tmp_path):
+    config = MiniGPT4Config.from_dict(model.config.to_dict())
+    config.text_config._name_or_path = "/home/someone/llm"
+    config.trained_with = {"language_model": {"name": "tiny"}}
+    write_projection(tmp_path / "run", trained_state(model), config)
+    tensors = read_checkpoint(tmp_path / "run")
+    assert all(key.startswith(TRAINED_PREFIXES) for key in tensors) and {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    assert tensors.keys() == trained_state(model).keys() and "model.language_projection.bias" in tensors
+    assert "/home/someone" not in (tmp_path / "run" / "config.json").read_text()
+    config = MiniGPT4Config.from_pretrained(tmp_path / "run")
+    assert config.trained_with == {"language_model": {"name": "tiny"}} and config.qformer_config.hidden_size == 32
+
+
+def test_a_projection_alone_is_kept_exactly(model, tmp_path):
+    tensors = trained_state(model, prefixes=("model.language_projection.",))
+    write_projection(tmp_path, tensors, model.config)
+    kept = read_checkpoint(tmp_path)
+    assert kept.keys() == {"model.language_projection.weight", "model.language_projection.bias"}
+    assert all(torch.equal(kept[key], tensors[key]) for key in kept)
+
+
+def test_a_failing_write_leaves_the_old_projection(model, tmp_path, monkeypatch):
+    write_projection(tmp_path, trained_state(model), model.config)
+    (tmp_path / "README.md").write_text("card")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def half(tensors, path, metadata):
+        path.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", half)
+    changed = {key: tensor + 1 for key, tensor in trained_state(model).items()}
+    with pytest.raises(OSError, match="No space left"):
+        write_projection(tmp_path, changed, model.config)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_checkpoints_are_found_in_the_order_of_their_steps(tmp_path):
+    for step in (9, 10, 2):
+        save_checkpoint(tmp_path, step, {"step": step}, writes("weights"), keep=9)
+    (tmp_path / "checkpoint-99").mkdir()  # without a state it is not one of ours
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-9", "checkpoint-10"]
+    assert load_state(tmp_path) == {"step": 10} and load_state(tmp_path / "elsewhere") is None
+
+
+def test_a_failing_save_leaves_the_checkpoints_there_are(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, {"step": step}, writes("weights"), keep=2)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path, 3, {"step": 3}, fails, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"] and load_state(tmp_path) == {"step": 2}
+
+
+def test_what_a_kill_left_half_written_is_not_a_checkpoint(tmp_path):
+    save_checkpoint(tmp_path, 1, {"step": 1}, writes("weights"), keep=2)
+    half = tmp_path / "checkpoint-2.tmp"
+    half.mkdir()
+    (half / STATE_FILE).write_bytes(b"half")
+    assert load_state(tmp_path) == {"step": 1}
+    save_checkpoint(tmp_path, 2, {"step": 2}, writes("weights"), keep=2)
+    assert load_state(tmp_path) == {"step": 2} and not half.exists()
+
+
+def test_a_damaged_state_is_named_with_the_way_out(tmp_path):
+    save_checkpoint(tmp_path, 1, {"step": 1}, writes("weights"), keep=2)
+    (tmp_path / "checkpoint-1" / STATE_FILE).write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=r"checkpoint-1/training_state.pt is damaged .* Remove .*checkpoint-1 to go on"):
+        load_state(tmp_path)
+
+
+def test_the_best_is_replaced_only_by_a_whole_one(tmp_path):
+    writes("old")(tmp_path / "best")
+    with pytest.raises(OSError, match="No space left"):
+        keep_best(tmp_path / "best", fails)
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "old"
+    keep_best(tmp_path / "best", writes("new"))
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "new"
+
+
+@pytest.mark.parametrize("killed_at", ["rename 1", "rename 2", "deleting"])
+def test_a_kill_never_loses_the_best(tmp_path, monkeypatch, killed_at):
+    writes("old")(tmp_path / "best")
+    calls, replace, rmtree = [], checkpoint.os.replace, checkpoint.shutil.rmtree
+
+    def killed_rename(*arguments):
+        calls.append(f"rename {len(calls) + 1}")
+        if calls[-1] == killed_at:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    def killed_delete(path, ignore_errors):
+        if path.exists() and killed_at == "deleting":
+            raise KeyboardInterrupt
+        rmtree(path, ignore_errors)
+
+    monkeypatch.setattr(checkpoint.os, "replace", killed_rename)
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", killed_delete)
+    with pytest.raises(KeyboardInterrupt):
+        keep_best(tmp_path / "best", writes("new"))
+    monkeypatch.undo()
+    kept = {path.parent.name: path.read_text() for path in tmp_path.glob("*/model.safetensors")}
+    assert kept.get("best", kept.get("best.old")) in ("old", "new")
+
+    with pytest.raises(OSError, match="No space left"):
+        keep_best(tmp_path / "best", fails)  # the next one fails, and still there is a best one
+    assert (tmp_path / "best" / "model.safetensors").read_text() == ("new" if killed_at == "deleting" else "old")
+    keep_best(tmp_path / "best", writes("new"))
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best"]

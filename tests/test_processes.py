@@ -1,0 +1,119 @@
+"""Runs in programs of their own: killed for good, interrupted politely, and shared out over two processes."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from minigpt4_model.training.arguments import ArgumentsError
+from minigpt4_model.training.checkpoint import load_state
+from minigpt4_model.training.processes import build_accelerator, frozen_dtype, load_random_state, random_state
+
+ROOT = Path(__file__).parents[1]
+FLAGS = ["--max-steps", "6", "--batch-size", "4", "--learning-rate", "1e-3", "--min-learning-rate", "1e-4", "--warmup-steps", "2"]
+FLAGS += ["--save-steps", "2", "--eval-steps", "6"]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
+
+
+def command(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    return [sys.executable, *launcher, "-m", "tests.tiny_training", "--output-dir", str(directory), *FLAGS, *more]
+
+
+def train(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(directory, *more, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+
+
+def curve(directory: Path) -> list[dict]:
+    records = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in ("seconds", "samples_per_s")} for record in records]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "straight"
+    done = train(directory, "--noise", "0.1")
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.mark.slow
+def test_killed_twice_the_curve_is_that_of_an_uninterrupted_run(straight, tmp_path):
+    directory = tmp_path / "killed"
+    for more in (["--kill-at", "3"], ["--kill-while-saving", "2"]):
+        assert train(directory, "--noise", "0.1", *more).returncode == -signal.SIGKILL
+    assert list(directory.glob("checkpoint-6.tmp")), "the second kill came in the middle of a save"
+    done = train(directory, "--noise", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert curve(directory) == curve(straight)
+    assert (directory / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    assert not list(directory.glob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
+    two = train(tmp_path / "two", "--per-device-batch-size", "1", launcher=launcher)
+    assert two.returncode == 0, two.stderr
+    one = train(tmp_path / "one")
+    assert one.returncode == 0, one.stderr
+    assert json.loads((tmp_path / "two" / "report.json").read_text())["processes"] == 2
+    ours, theirs = (load_state(tmp_path / name)["model"] for name in ("one", "two"))
+    assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 5e-5
+    for record, other in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
+        assert other == pytest.approx(record, rel=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, code, said", [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
+def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path, number, code, said):
+    process = subprocess.Popen(
+        command(tmp_path, "--slow", "--save-steps", "6"), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "log.jsonl"
+    for _ in range(600):
+        if log.exists() and log.read_text():
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in told
+    step = load_state(tmp_path)["step"]
+    assert 1 <= step < 6 and f"Stopped by {said}; saved at step {step} in {tmp_path}. Run the same command again to go on." in told
+
+
+def test_wrong_settings_are_one_sentence(tmp_path):
+    done = train(tmp_path, "--warmup-steps", "7")
+    assert done.returncode == 1 and done.stderr == "--warmup-steps (7) must not exceed --max-steps (6).\n"
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(ArgumentsError, match="--device cuda:1: choose auto, cpu, cuda or mps"):
+        build_accelerator(device="cuda:1")
+    if not torch.cuda.is_available():
+        with pytest.raises(ArgumentsError, match="--device cuda: not available"):
+            build_accelerator(device="cuda")
+
+
+@pytest.mark.parametrize("precision, dtype", [("bf16", "bfloat16"), ("no", "float32"), ("auto", "bfloat16")])
+def test_frozen_parts_are_loaded_as_they_are_computed(precision, dtype):
+    assert frozen_dtype(build_accelerator(precision, "cpu")) == dtype
+
+
+def test_the_random_state_comes_back():
+    device = torch.device("cpu")
+    state = random_state(device)
+    drawn = torch.rand(3)
+    torch.manual_seed(0)
+    load_random_state(state, device)
+    assert torch.equal(torch.rand(3), drawn)
