@@ -87,25 +87,29 @@ def add_flags(parser: argparse.ArgumentParser, arguments: type[TrainingArguments
         if option.name in leave_out:
             continue
         required = option.default is dataclasses.MISSING
-        shown = "" if required or option.default is None else " (default: %(default)s)"
-        given: dict[str, Any] = {"help": option.metadata["comment"].replace("%", "%%") + shown}
-        given |= {"required": True} if required else {"default": option.default}
+        shown = "" if required or option.default in (None, ()) else " (default: %(default)s)"
+        given: dict[str, Any] = {"required": True} if required else {"default": option.default}
         kind = _kind(kinds[option.name])
         if kind is bool:
             given["action"] = argparse.BooleanOptionalAction
         elif kind is tuple:
-            given |= {"nargs": "+", "metavar": "SPEC"}
+            # Without a default here, or what is given would be added to it instead of taking its place.
+            shown = f" (default: {' '.join(option.default)})" if option.default else ""
+            given |= {"action": "extend", "nargs": "+", "metavar": "SPEC", "default": None}
         elif option.metadata["choices"]:
             given["choices"] = option.metadata["choices"]
         else:
             given |= {"type": kind, "metavar": {int: "N", float: "X", Path: "PATH", str: "NAME"}[kind]}
-        parser.add_argument(flag(option.name), **given)
+        parser.add_argument(flag(option.name), help=option.metadata["comment"].replace("%", "%%") + shown, **given)
 
 
 def from_flags(args: argparse.Namespace, arguments: type[TrainingArguments], **more: Any) -> TrainingArguments:
     """The settings that the flags of `add_flags` gave, and `more`. Raises `ArgumentsError`."""
-    given = {option.name: getattr(args, option.name) for option in dataclasses.fields(arguments) if hasattr(args, option.name)}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = {}
+    for option in dataclasses.fields(arguments):
+        value = getattr(args, option.name, None)
+        if value is not None:
+            given[option.name] = tuple(value) if isinstance(value, list) else value
     return arguments(**{**given, **more})
 
 

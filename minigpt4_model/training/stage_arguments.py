@@ -40,7 +40,7 @@ class Stage1Arguments(TrainingArguments):
     # The original's proportions: 115 parts of LAION, 14 of Conceptual Captions and SBU (upstream: sample_ratio).
     data: tuple[str, ...] = setting(
         ("data/laion@115", "data/cc_sbu@14"),
-        "Sources, as [KIND:]PATH[,images=FOLDER][@WEIGHT] (upstream: sample_ratio 115 to 14).",
+        "Sources, one or more, as [KIND:]PATH[,images=FOLDER][@WEIGHT] (upstream: sample_ratio 115 to 14).",
         free=True,
     )
     eval_data: tuple[str, ...] = setting((), "Sources of held-out samples; without, nothing is scored.", free=True)
@@ -81,7 +81,7 @@ class Stage2Arguments(Stage1Arguments):
     eval_steps: int = setting(200, "Steps between evaluations.")
 
     data: tuple[str, ...] = setting(
-        ("data/cc_sbu_align",), "Sources, as [KIND:]PATH[,images=FOLDER][@WEIGHT] (paper 3.2: cc_sbu_align).", free=True
+        ("data/cc_sbu_align",), "Sources, one or more, as [KIND:]PATH[,images=FOLDER][@WEIGHT] (paper 3.2: cc_sbu_align).", free=True
     )
     max_text_tokens: int = setting(160, "Tokens of an answer and its end symbol; longer ones are cut (upstream: max_txt_len).")
     prompts: Path = setting(

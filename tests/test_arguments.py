@@ -1,0 +1,89 @@
+"""Settings and flags are one thing, and the scripts of the paper's stages say what the settings say."""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from minigpt4_model.training import train
+from minigpt4_model.training.arguments import ArgumentsError, TrainingArguments, add_flags, from_flags
+from minigpt4_model.training.pocket import train as pocket_train
+from minigpt4_model.training.stage_arguments import Stage1Arguments, Stage2Arguments
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def script_flags(name: str) -> list[str]:
+    """What a script passes to the program, one flag a line."""
+    text = (SCRIPTS / name).read_text(encoding="utf-8")
+    command = text[text.rindex("exec ") :].replace("\\\n", "\n").splitlines()
+    flags = [line.strip() for line in command[1:] if line.strip() and line.strip() != '"$@"']
+    assert all(re.fullmatch(r"--[a-z0-9-]+ \S+", line) for line in flags), flags
+    assert text.rstrip().endswith('"$@"')
+    return shlex.split(" ".join(flags))
+
+
+@pytest.mark.parametrize("number, arguments", [(1, Stage1Arguments), (2, Stage2Arguments)])
+def test_the_scripts_are_the_papers_defaults_written_out(number, arguments, monkeypatch):
+    monkeypatch.chdir(SCRIPTS.parent)
+    written = script_flags(f"train_stage{number}.sh")
+    args = train.build_parser().parse_args([f"stage{number}", *written])
+    bare = train.build_parser().parse_args([f"stage{number}", *written[:2]])  # --model or --init has no default
+    ours, defaults = (from_flags(given, arguments) for given in (args, bare))
+    if number == 2:
+        assert ours.prompts.resolve() == defaults.prompts
+        ours = from_flags(args, arguments, prompts=defaults.prompts)
+    assert ours == defaults
+    assert {"--max-steps", "--batch-size", "--learning-rate", "--warmup-steps", "--max-text-tokens"} <= set(written)
+
+
+@pytest.mark.parametrize("stage", ["representation", "stage1", "stage2"])
+def test_the_pocket_scripts_flags_are_flags(stage):
+    args = pocket_train.build_parser().parse_args([stage, *script_flags(f"train_pocket_{stage}.sh")])
+    assert args.output_dir == Path(f"runs/pocket-{stage}")
+
+
+def test_flags_and_fields_are_the_same():
+    parser = argparse.ArgumentParser()
+    add_flags(parser, TrainingArguments)
+    needed = ["--output-dir", "x", "--max-steps", "5", "--batch-size", "2", "--learning-rate", "1e-3", "--min-learning-rate", "1e-4"]
+    given = from_flags(parser.parse_args([*needed, "--warmup-steps", "1", "--no-train-qformer", "--max-minutes", "2.5"]), TrainingArguments)
+    assert given == TrainingArguments(
+        output_dir=Path("x"),
+        max_steps=5,
+        batch_size=2,
+        learning_rate=1e-3,
+        min_learning_rate=1e-4,
+        warmup_steps=1,
+        train_qformer=False,
+        max_minutes=2.5,
+    )
+    with pytest.raises(SystemExit):
+        parser.parse_args(needed[2:])
+
+
+def test_help_has_the_papers_sections(capsys):
+    with pytest.raises(SystemExit):
+        train.build_parser().parse_args(["stage1", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Samples of a step over all processes (paper 3.1; upstream: 64 on each of 4 A100). (default: 256)" in told
+    assert "(default: data/laion@115 data/cc_sbu@14)" in told
+
+
+def test_data_that_is_given_takes_the_place_of_the_default():
+    parser = train.build_parser()
+    args = parser.parse_args(["stage1", "--model", "m", "--data", "a@1", "b@2", "--data", "c@3"])
+    assert from_flags(args, Stage1Arguments).data == ("a@1", "b@2", "c@3")
+    assert from_flags(parser.parse_args(["stage1", "--model", "m"]), Stage1Arguments).data == ("data/laion@115", "data/cc_sbu@14")
+
+
+def test_contradictory_arguments_name_the_flag():
+    given = dict(output_dir=Path("x"), batch_size=2, learning_rate=1e-3, min_learning_rate=1e-4)
+    with pytest.raises(ArgumentsError, match=r"--warmup-steps \(7\) must not exceed --max-steps \(6\)"):
+        TrainingArguments(**given, max_steps=6, warmup_steps=7)
+    with pytest.raises(ArgumentsError, match="--max-steps must be at least 1, not 0"):
+        TrainingArguments(**given, max_steps=0, warmup_steps=0)
+    with pytest.raises(ArgumentsError, match="--save-total-limit must be at least 1, not 0"):
+        TrainingArguments(**given, max_steps=6, warmup_steps=0, save_total_limit=0)
