@@ -15,7 +15,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class MiniGPT4VisionConfig(PreTrainedConfig):
-    """The frozen vision encoder. `architecture` is "eva_vit" (sizes below; defaults are ViT-g/14) or "efficientnet_lite2".
+    """The frozen vision encoder. `architecture` is "eva_vit" (sizes below; defaults are ViT-g/14), "efficientnet_lite2", or
+    "efficientnet_lite2_tags": one branch for drawings, one for photographs, and what each of them recognises (`tags`).
 
     `num_hidden_layers` is 39, not 40: the original drops the last block (`minigpt4/models/eva_vit.py`, `create_eva_vit_g`).
     `image_mean` and `image_std` are those of pixels in 0..1.
@@ -34,12 +35,17 @@ class MiniGPT4VisionConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     image_mean: tuple | list = CLIP_MEAN
     image_std: tuple | list = CLIP_STD
+    # Of "efficientnet_lite2_tags": the classifiers' sizes, and the width of the LLM's word embeddings that tags are told in.
+    drawing_names: int = 0
+    photograph_names: int = 0
+    piece_width: int = 0
 
     @classmethod
-    def efficientnet_lite2(cls) -> "MiniGPT4VisionConfig":
-        """The pocket preset's encoder: 81 patches and their mean, 1280 wide."""
+    def efficientnet_lite2(cls, **tags: Any) -> "MiniGPT4VisionConfig":
+        """The pocket preset's encoder: 81 patches and their mean, 1280 wide; with the sizes of `tags`, its two branches and theirs."""
         return cls(
-            architecture="efficientnet_lite2",
+            architecture="efficientnet_lite2_tags" if tags else "efficientnet_lite2",
+            **tags,
             image_size=260,
             patch_size=32,
             hidden_size=1280,

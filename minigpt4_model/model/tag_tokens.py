@@ -50,15 +50,21 @@ class TagTokens(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         probabilities = self.name_probabilities(features)
-        tokens = []
+        told = []
         for region, count in self.tags.items():
             sure, names = probabilities[:, REGIONS.index(region)].topk(count)  # (B, count)
-            pieces = self.pieces[names].float()  # (B, count, 4, D)
-            pieces = pieces * (pieces.square().mean((2, 3), keepdim=True) + 1e-6).rsqrt()
-            for rank in range(count):
-                for half in range(NAME_PIECES // PIECES_PER_TOKEN):
-                    told = pieces[:, rank, half * PIECES_PER_TOKEN : (half + 1) * PIECES_PER_TOKEN].flatten(1)
-                    tokens.append(torch.cat([told, self._marks(sure[:, rank], region, rank, half)], dim=1))
+            told.append(self.tell(names, sure, region))
+        return torch.cat(told, dim=1)
+
+    def tell(self, names: torch.Tensor, sure: torch.Tensor, region: str = WHOLE) -> torch.Tensor:
+        """`(B, n)` names, best first, and how sure each is -> `(B, 2 n, Dv)`."""
+        pieces = self.pieces[names].float()  # (B, n, 4, D)
+        pieces = pieces * (pieces.square().mean((2, 3), keepdim=True) + 1e-6).rsqrt()
+        tokens = []
+        for rank in range(names.shape[1]):
+            for half in range(NAME_PIECES // PIECES_PER_TOKEN):
+                said = pieces[:, rank, half * PIECES_PER_TOKEN : (half + 1) * PIECES_PER_TOKEN].flatten(1)
+                tokens.append(torch.cat([said, self._marks(sure[:, rank], region, rank, half)], dim=1))
         return torch.stack(tokens, dim=1)
 
     def _marks(self, sure: torch.Tensor, region: str, rank: int, half: int) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """The frozen vision encoder: `(B, 3, S, S)` normalised pixels -> `(B, N, Dv)` features.
 
-Two architectures, both timm's: EVA-CLIP ViT-g/14 as the original uses it (N = 257, Dv = 1408: the CLS token first, then
-the patches row by row) and EfficientNet-Lite2 for the pocket preset (N = 82, Dv = 1280: the mean first, then 9 x 9 patches).
+Two networks, both timm's: EVA-CLIP ViT-g/14 as the original uses it (N = 257, Dv = 1408: the CLS token first, then the patches
+row by row) and EfficientNet-Lite2 for the pocket preset (N = 82, Dv = 1280: the mean first, then 9 x 9 patches). The pocket preset
+has two of these, one that has learned drawings and one as ImageNet made it, with tag tokens from both (N = 103).
 To add one, add a branch to `build_trunk` and a shape test.
 """
 
@@ -15,10 +16,19 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration import MiniGPT4VisionConfig
+from .tag_tokens import BOTTOM, LEFT, RIGHT, TOP, WHOLE, TagTokens
+
+ARCHITECTURES = ("eva_vit", "efficientnet_lite2", "efficientnet_lite2_tags")
+IMAGENET_CLASSES = 1000
+# How many best names each branch tells of the picture and of its halves. What ImageNet's photographs show fills them.
+DRAWING_TAGS = {WHOLE: 3, LEFT: 1, RIGHT: 1, TOP: 1, BOTTOM: 1}
+PHOTOGRAPH_TAGS = {WHOLE: 3}
 
 
 def build_trunk(config: MiniGPT4VisionConfig) -> nn.Module:
     """The timm model whose `forward_features` makes the features. Raises `ValueError` for an unknown architecture."""
+    if config.architecture not in ARCHITECTURES:
+        raise ValueError(f"vision_config.architecture is {config.architecture!r}; there are {', '.join(ARCHITECTURES)}.")
     if config.architecture == "eva_vit":
         # The original's ViT (minigpt4/models/eva_vit.py): learned absolute positions, q and v biases but no k bias, exact
         # GELU, and neither a final norm nor pooling, because the features come from before them.
@@ -42,9 +52,7 @@ def build_trunk(config: MiniGPT4VisionConfig) -> nn.Module:
             use_post_norm=False,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
-    if config.architecture == "efficientnet_lite2":
-        return timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0, global_pool="")
-    raise ValueError(f"vision_config.architecture is {config.architecture!r}; there are 'eva_vit' and 'efficientnet_lite2'.")
+    return timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0, global_pool="")
 
 
 def sincos_positions(side: int, width: int, device=None) -> torch.Tensor:
@@ -71,10 +79,16 @@ class MiniGPT4VisionModel(PreTrainedModel):
         super().__init__(config)
         self.trunk = build_trunk(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        if config.architecture == "efficientnet_lite2_tags":
+            self.photograph_trunk = build_trunk(config)
+            width, pieces = config.hidden_size, config.piece_width
+            self.drawing_tags = TagTokens(width, config.drawing_names, config.drawing_names, pieces, DRAWING_TAGS)
+            self.photograph_tags = TagTokens(width, IMAGENET_CLASSES, config.photograph_names, pieces, PHOTOGRAPH_TAGS)
         self.post_init()
-        if config.architecture == "efficientnet_lite2":
+        if config.architecture != "eva_vit":
             # Batch normalisation statistics lose too much in 16 bits, and the network is small.
-            self._keep_in_fp32_modules_strict = {*self._keep_in_fp32_modules_strict, "trunk"}
+            small = {"trunk", "photograph_trunk", "drawing_tags", "photograph_tags"}
+            self._keep_in_fp32_modules_strict = {*self._keep_in_fp32_modules_strict, *small}
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -87,7 +101,13 @@ class MiniGPT4VisionModel(PreTrainedModel):
         if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, side, side):
             raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(pixel_values.shape)}.")
         pixel_values = pixel_values.to(next(self.trunk.parameters()).dtype)
-        return BaseModelOutput(last_hidden_state=self.finish_features(self.trunk.forward_features(pixel_values)))
+        features = self.trunk.forward_features(pixel_values)
+        tokens = self.finish_features(features)
+        if self.config.architecture == "efficientnet_lite2_tags":
+            photographed = self.photograph_trunk.forward_features(pixel_values)
+            mean = self.finish_features(photographed)[:, :1]
+            tokens = torch.cat([tokens, mean, self.drawing_tags(features), self.photograph_tags(photographed)], dim=1)
+        return BaseModelOutput(last_hidden_state=tokens)
 
     def finish_features(self, features: torch.Tensor) -> torch.Tensor:
         """What the trunk gives, `(B, N, Dv)` or a convolution's `(B, Dv, H, W)`, -> `(B, N, Dv)` in fp32."""
@@ -96,7 +116,7 @@ class MiniGPT4VisionModel(PreTrainedModel):
             features = torch.cat([features.mean(dim=1, keepdim=True), features], dim=1)  # (B, 1 + P, Dv)
         norm = self.post_layernorm
         features = F.layer_norm(features.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
-        if self.config.architecture == "efficientnet_lite2":
+        if self.config.architecture != "eva_vit":
             # A convolution's features do not say where they are; a ViT's do.
             positions = sincos_positions(side=int((features.shape[1] - 1) ** 0.5), width=features.shape[2], device=features.device)
             features = torch.cat([features[:, :1], features[:, 1:] + 0.5 * positions], dim=1)

@@ -19,7 +19,7 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from .advice import python_command
 from .errors import WeightsError
 from .pairing import check_pairing, describe_pairing
-from .pocket import POCKET_CHECKPOINT, REPOSITORY, ensure_pocket, how_to_restore_checkpoint
+from .pocket import POCKET_CHECKPOINT, POCKET_ENCODER, REPOSITORY, ensure_pocket, how_to_restore_checkpoint
 
 TRAINED_PREFIXES = ("model.query_tokens", "model.qformer.", "model.language_projection.")
 CLASSIFIER = "classifier."  # the encoder's ImageNet classes: not part of the model, which looks at the features before them
@@ -243,8 +243,11 @@ def read_checkpoint(directory: Path) -> State:
         raise WeightsError(f"{path} is damaged ({error}). Restore it from where the checkpoint came from.") from error
 
 
-def frozen_state(preset: str) -> tuple[State, Path]:
-    """The frozen parts of a preset by their names in the whole model, and the directory of the LLM's tokenizer."""
+def frozen_state(preset: str, vision_architecture: str = "efficientnet_lite2") -> tuple[State, Path]:
+    """The frozen parts of a preset by their names in the whole model, and the directory of the LLM's tokenizer.
+
+    Raises `WeightsError` when a file is missing or the preset's parts are not to be had.
+    """
     from safetensors.torch import load_file
 
     from .official import convert_language_model
@@ -253,14 +256,29 @@ def frozen_state(preset: str) -> tuple[State, Path]:
         raise WeightsError(f"config.json names the frozen parts of preset {preset!r}; this version has those of 'pocket' only.")
     files = ensure_pocket()
     state = convert_language_model(load_file(files.language_model_dir / "model.safetensors"))
-    for key, tensor in load_file(files.vision_encoder_file).items():
-        if not key.startswith(CLASSIFIER):
-            state[f"model.vision_model.trunk.{key}"] = tensor
+    imagenet = load_file(files.vision_encoder_file)
+    vision = {f"trunk.{key}": tensor for key, tensor in imagenet.items() if not key.startswith(CLASSIFIER)}
+    if vision_architecture == "efficientnet_lite2_tags":
+        vision = {f"photograph_{key}": tensor for key, tensor in vision.items()}
+        vision |= {f"photograph_tags.{key}": tensor for key, tensor in imagenet.items() if key.startswith(CLASSIFIER)}
+        vision |= _read_drawing_encoder()
     # EfficientNet has no final norm; `ln_vision` stays at its initial values, as in the original's Llama-2 variant.
-    width = state["model.vision_model.trunk.conv_head.weight"].shape[0]
-    state["model.vision_model.post_layernorm.weight"] = torch.ones(width)
-    state["model.vision_model.post_layernorm.bias"] = torch.zeros(width)
-    return state, files.language_model_dir
+    width = vision["trunk.conv_head.weight"].shape[0]
+    vision |= {"post_layernorm.weight": torch.ones(width), "post_layernorm.bias": torch.zeros(width)}
+    return {**state, **{f"model.vision_model.{key}": tensor for key, tensor in vision.items()}}, files.language_model_dir
+
+
+def _read_drawing_encoder() -> State:
+    """What this project trained of the pocket preset's vision encoder."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(POCKET_ENCODER)
+    except FileNotFoundError:
+        raise WeightsError(f"{POCKET_ENCODER} is missing. Restore it: {how_to_restore_checkpoint()}") from None
+    except SafetensorError as error:
+        raise WeightsError(f"{POCKET_ENCODER} is damaged ({error}). Restore it: {how_to_restore_checkpoint()}") from error
 
 
 def imagenet_classifier() -> State:
@@ -284,7 +302,7 @@ def pairing_of(state: State, preset: str) -> dict:
 
 def assemble_state(config: MiniGPT4Config, trained: State, where: str = "The checkpoint") -> tuple[State, Path]:
     """Trained and frozen tensors together, after the pairing check, and the tokenizer's directory. `where` is for messages."""
-    frozen, tokenizer_dir = frozen_state(config.frozen_parts)
+    frozen, tokenizer_dir = frozen_state(config.frozen_parts, config.vision_config.architecture)
     check_pairing(config.trained_with or {}, pairing_of(frozen, config.frozen_parts), where)
     return {**frozen, **trained}, tokenizer_dir
 

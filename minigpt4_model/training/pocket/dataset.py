@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import torch
 
 from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4ImageProcessor
 from ...weights.cache import home
 from ..features import FeatureCache, build_part
 from ..representation import SceneWords
 from .collections import TRAIN
-from .photographs import PhotographFeatures
 from .scenes import ABOVE, LEFT_OF, Scene, SpriteBank, compose
 
 RECIPE = 1  # part of the cache's name: raise it when pictures or features change
@@ -39,6 +37,11 @@ def words_of(scene: Scene) -> SceneWords:
         background=scene.background,
         medium=scene.medium,
     )
+
+
+def encoder_fingerprint(model: MiniGPT4ForConditionalGeneration) -> str:
+    """Names the folder of an encoder's features: those of another encoder are others."""
+    return model.config.trained_with["vision_encoder"]["fingerprint"][:16]
 
 
 @dataclass
@@ -74,23 +77,10 @@ class PocketPictures:
         def picture(index: int) -> PIL.Image.Image:
             return PIL.Image.fromarray(self.compose(index)[0])
 
+        directory = self.directory / encoder_fingerprint(model)
         return FeatureCache(
-            [build_part(model, processor, picture, part, self.directory / f"{part.start}-{part.stop}.npy") for part in self.parts]
+            [build_part(model, processor, picture, part, directory / f"{part.start}-{part.stop}.npy") for part in self.parts]
         )
 
     def scene(self, index: int) -> Scene:
         return self.compose(index)[1]
-
-
-def photograph_features(
-    model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor, classifier: dict[str, torch.Tensor], count: int = 400
-) -> PhotographFeatures:
-    """Imagined photographs over the trunk's features of `count` composed pictures, which no other set holds."""
-    pictures = PocketPictures(count)
-
-    def picture(index: int) -> PIL.Image.Image:
-        return PIL.Image.fromarray(pictures.compose(10**6 + index)[0])
-
-    path = pictures.directory / f"trunk-{count}.npy"
-    features = torch.from_numpy(build_part(model, processor, picture, range(count), path, finished=False).copy())
-    return PhotographFeatures(features.flatten(2).transpose(1, 2), classifier["weight"], classifier["bias"])

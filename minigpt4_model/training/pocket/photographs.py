@@ -1,107 +1,127 @@
-"""Photographs without photographs: features that the frozen encoder's own ImageNet classifier takes for a class.
+"""Photographs for the pocket model: crops of the few hundred real ones at hand, and what the encoder's ImageNet branch says of them.
 
-The encoder names a thousand things on real photographs, but no open collection at hand carries photographs of them. The classifier
-is linear in the pooled features, so features of any picture can be moved, in one region, along a class's weights until
-the classifier is as sure of the class as it is on a photograph. Q-Former and projection learn from these what the encoder knows.
+Few hundred photographs cannot teach a Q-Former what things look like, and need not: the ImageNet branch knows a thousand things and
+tells their names. What is to be learned is to believe it, on photographs. So a crop counts only where the branch's best names
+include the photograph's own label, and half the time the names it tells are exchanged for those of another thing, which
+then is what the picture is to be called: that way all of ImageNet's names are learned, not only those of the photographs at hand.
 """
 
-import bisect
-from functools import lru_cache
+import hashlib
+import json
+import random
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import torch
 
-# First class of each run of classes that people call by one word (ImageNet-1k order); None: every class by its own name.
-_COMMON_NAMES = (
-    (0, "fish"), (2, "shark"), (5, "ray"), (7, "rooster"), (8, "hen"), (9, "ostrich"), (10, "bird"), (22, "eagle"), (23, "vulture"),
-    (24, "owl"), (25, "salamander"), (30, "frog"), (33, "turtle"), (38, "lizard"), (49, "crocodile"), (51, "dinosaur"), (52, "snake"),
-    (69, "fossil"), (70, "spider"), (71, "scorpion"), (72, "spider"), (78, "tick"), (79, "centipede"), (80, "bird"), (84, "peacock"),
-    (85, "bird"), (87, "parrot"), (91, "bird"), (94, "hummingbird"), (95, "bird"), (96, "toucan"), (97, "duck"), (99, "goose"),
-    (100, "swan"), (101, "elephant"), (102, "echidna"), (103, "platypus"), (104, "kangaroo"), (105, "koala"), (106, "wombat"),
-    (107, "jellyfish"), (108, None), (110, "worm"), (112, "shell"), (113, "snail"), (114, "slug"), (116, None), (118, "crab"),
-    (122, "lobster"), (125, "crab"), (126, "bug"), (127, "stork"), (129, "bird"), (130, "flamingo"), (131, "heron"), (133, "bird"),
-    (144, "pelican"), (145, "penguin"), (146, "bird"), (147, "whale"), (149, "seal"), (151, "dog"), (269, "wolf"), (273, "dog"),
-    (276, "hyena"), (277, "fox"), (281, "cat"), (286, "cougar"), (287, "lynx"), (288, "leopard"), (290, "jaguar"), (291, "lion"),
-    (292, "tiger"), (293, "cheetah"), (294, "bear"), (298, "mongoose"), (299, "meerkat"), (300, "beetle"), (301, "ladybug"),
-    (302, "beetle"), (308, "fly"), (309, "bee"), (310, "ant"), (311, "grasshopper"), (312, "cricket"), (313, "insect"),
-    (319, "dragonfly"), (321, "butterfly"), (327, "starfish"), (328, "sea urchin"), (329, "sea cucumber"), (330, "rabbit"),
-    (333, "hamster"), (334, "porcupine"), (335, "squirrel"), (336, "marmot"), (337, "beaver"), (338, "guinea pig"), (339, "horse"),
-    (340, "zebra"), (341, "pig"), (344, "hippopotamus"), (345, "ox"), (346, "buffalo"), (347, "bison"), (348, "sheep"), (350, "goat"),
-    (351, "antelope"), (354, "camel"), (355, "llama"), (356, "weasel"), (360, "otter"), (361, "skunk"), (362, "badger"),
-    (363, "armadillo"), (364, "sloth"), (365, "orangutan"), (366, "gorilla"), (367, "chimpanzee"), (368, "monkey"), (383, "lemur"),
-    (385, "elephant"), (387, "red panda"), (388, "panda"), (389, "fish"), (398, None),
-)  # fmt: skip
-# Objects whose first ImageNet name is not what people say.
-_RENAMED = {
-    403: "aircraft carrier", 404: "airplane", 407: "ambulance", 408: "amphibious vehicle", 412: "trash can", 417: "balloon", 436: "car",
-    444: "bicycle", 457: "bow tie", 468: "taxi", 479: "wheel", 487: "phone", 504: "mug", 508: "keyboard", 510: "ship", 511: "car",
-    528: "phone", 546: "guitar", 556: "fire screen", 565: "train", 573: "go-kart", 579: "piano", 608: "jeans", 609: "jeep",
-    620: "laptop", 627: "limousine", 628: "ship", 654: "bus", 656: "van", 661: "car", 665: "scooter", 670: "scooter", 671: "bicycle",
-    673: "mouse", 681: "laptop", 705: "train", 707: "phone", 717: "truck", 726: "wood plane", 751: "car", 760: "refrigerator",
-    769: "ruler", 779: "bus", 800: "slot machine", 805: "ball", 814: "boat", 817: "car", 829: "tram", 831: "couch", 836: "sunglasses",
-    850: "teddy bear", 851: "television", 864: "truck", 867: "truck", 874: "bus", 880: "unicycle", 881: "piano", 895: "airplane",
-    914: "boat", 934: "hot dog", 948: "apple", 950: "orange", 967: "espresso", 968: "cup", 982: "bridegroom", 985: "daisy", 987: "corn",
-    989: "rose hip", 991: "mushroom", 992: "mushroom", 993: "mushroom", 994: "mushroom", 995: "mushroom", 996: "mushroom",
-    997: "mushroom", 998: "corn", 999: "toilet paper",
-}  # fmt: skip
+from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4ImageProcessor
+from ...model.tag_tokens import REGIONS, WHOLE
+from ...model.vision_encoder import PHOTOGRAPH_TAGS
+from ...weights.cache import home
+from ..features import FeatureCache, build_part
+from .dataset import encoder_fingerprint
+from .imagenet_names import class_names
+from .snapshots import Photograph, load_photographs
+from .wording import plural
+
+RECIPE = 1  # part of the cache's name: raise it when crops or features change
+BEST = PHOTOGRAPH_TAGS[WHOLE]
 
 
-@lru_cache
-def class_names() -> tuple[str, ...]:
-    """What to call each of the thousand ImageNet classes, by index: the word that people use, not the species."""
-    from ...model.torchvision_shim import define_missing_torchvision_ops
+@dataclass(frozen=True)
+class Recognised:
+    """What the ImageNet branch says of a crop: its best names, and how sure it is of each."""
 
-    define_missing_torchvision_ops()  # or timm can't be imported
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    starts = [start for start, _ in _COMMON_NAMES]
-    names = []
-    for index in range(1000):
-        common = _COMMON_NAMES[bisect.bisect_right(starts, index) - 1][1]
-        names.append(_RENAMED.get(index) or common or info.index_to_description(index).split(",")[0].lower())
-    return tuple(names)
+    names: tuple[str, ...]
+    sure: tuple[float, ...]
 
 
-class PhotographFeatures:
-    """Draws features of imagined photographs.
+def photograph_names() -> list[str]:
+    """The names that the ImageNet branch tells, in the order of `photograph_tags`."""
+    return sorted(set(class_names()))
 
-    `backgrounds` `(M, P, Dv)` are the trunk's features of real pictures, before the final norm; `weight` `(1000, Dv)` and
-    `bias` `(1000,)` are the classifier's, over their mean.
-    """
 
-    def __init__(self, backgrounds: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor):
-        self.backgrounds, self.weight, self.bias = backgrounds, weight.float(), bias.float()
-        self.side = int(backgrounds.shape[1] ** 0.5)
+class PhotographCrops:
+    """`per_photograph` crops of each photograph: the whole, then parts, half of them mirrored."""
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """`(count, P, Dv)` features and `(count,)` classes."""
-        classes = torch.randint(0, 1000, (count,), generator=generator)
-        chosen = torch.randint(0, len(self.backgrounds), (count,), generator=generator)
-        features = self.backgrounds[chosen].float()
-        region = self._regions(count, generator)[..., None]  # (count, P, 1)
-        features = features * (1 - 0.8 * region)
-        direction = (self.weight - self.weight.mean(0))[classes]
-        # A ReLU6 network's features are sparse and positive: push along what speaks for the class, with its own noise.
-        direction = direction.clamp_min(0) * (0.5 + torch.rand(direction.shape, generator=generator))
-        wanted = 0.4 + 0.58 * torch.rand(count, generator=generator)
-        low, high = torch.zeros(count), torch.full((count,), 60.0)
-        for _ in range(9):  # how far to push until the classifier is as sure as wanted
-            middle = (low + high) / 2
-            sure = self._probability(self._pushed(features, direction, region, middle), classes)
-            low, high = torch.where(sure < wanted, middle, low), torch.where(sure < wanted, high, middle)
-        return self._pushed(features, direction, region, high), classes
+    def __init__(self, per_photograph: int = 8, photographs: list[Photograph] | None = None):
+        self.photographs = load_photographs() if photographs is None else photographs
+        self.per_photograph = per_photograph
 
-    def _pushed(self, features, direction, region, strength) -> torch.Tensor:
-        return (features + strength[:, None, None] * region * direction[:, None]).clamp(0, 6)
+    def __len__(self) -> int:
+        return len(self.photographs) * self.per_photograph
 
-    def _probability(self, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        logits = features.mean(1) @ self.weight.T + self.bias
-        return logits.softmax(-1).gather(1, classes[:, None])[:, 0]
+    def photograph(self, index: int) -> Photograph:
+        return self.photographs[index // self.per_photograph]
 
-    def _regions(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Soft spots `(count, P)`: where the object is. Photographs are mostly of one thing, large and near the middle."""
-        grid = (torch.arange(self.side) + 0.5) / self.side
-        centre = 0.5 + 0.15 * torch.randn(count, 2, 1, generator=generator)
-        radius = 0.25 + 0.35 * torch.rand(count, 2, 1, generator=generator)
-        bump = torch.exp(-(((grid - centre) / radius) ** 2))  # (count, 2, side)
-        return (bump[:, 0, :, None] * bump[:, 1, None, :]).flatten(1)
+    def picture(self, index: int) -> PIL.Image.Image:
+        """Crop `index`; the same, always."""
+        photograph, turn = self.photograph(index), index % self.per_photograph
+        chance = random.Random(f"{photograph.path.name} {turn}")
+        with PIL.Image.open(photograph.path) as opened:
+            picture = opened.convert("RGB")
+        if turn:
+            share = chance.uniform(0.35, 1.0) ** 0.5
+            width, height = (max(32, round(side * share * chance.uniform(0.9, 1.1))) for side in picture.size)
+            width, height = min(width, picture.width), min(height, picture.height)
+            left, top = chance.randint(0, picture.width - width), chance.randint(0, picture.height - height)
+            picture = picture.crop((left, top, left + width, top + height))
+        return picture.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) if turn % 2 else picture
+
+    @cached_property
+    def directory(self) -> Path:
+        about = [f"{photograph.path.name} {photograph.label}" for photograph in self.photographs]
+        return home() / "features" / hashlib.sha256(f"{RECIPE} {self.per_photograph} {about}".encode()).hexdigest()[:16]
+
+
+class TaggedPhotographs:
+    """Features `(crops, N, Dv)` of all crops, and which of them the ImageNet branch recognises."""
+
+    def __init__(self, crops: PhotographCrops, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor):
+        self.crops = crops
+        directory = crops.directory / encoder_fingerprint(model)
+        part = build_part(model, processor, crops.picture, range(len(crops)), directory / "features.npy")
+        self.features = FeatureCache([part])
+        self.recognised = _recognise(crops, model, processor, directory / "recognised.json")
+        self.tags = model.model.vision_model.photograph_tags
+        self.known = [index for index in range(len(crops)) if self.name_of(index)]
+
+    def name_of(self, index: int) -> str:
+        """The photograph's label, if the ImageNet branch tells it or a synonym among its best names."""
+        photograph = self.crops.photograph(index)
+        accepted = {words for known in {photograph.label, *photograph.synonyms} for words in (known.lower(), plural(known.lower()))}
+        told = self.recognised[index].names
+        right = any(re.search(rf"\b{re.escape(words)}\b", name) for name in told for words in accepted)
+        return photograph.label if right else ""
+
+    def draw(self, chance: np.random.Generator, count: int, exchanged: float = 0.6) -> tuple[torch.Tensor, list[str]]:
+        """Features of `count` recognised crops and what they are to be called; a share has the names of another thing."""
+        chosen = [self.known[index] for index in chance.integers(len(self.known), size=count)]
+        features, called = self.features[chosen], [self.name_of(index) for index in chosen]
+        names, start = photograph_names(), features.shape[1] - self.tags.num_tokens
+        for row in np.flatnonzero(chance.random(count) < exchanged):
+            other = [int(name) for name in chance.choice(len(names), BEST, replace=False)]
+            like = self.recognised[self.known[chance.integers(len(self.known))]]  # as sure as it is of some real photograph
+            sure = torch.tensor(like.sure)[None]
+            features[row, start:] = self.tags.tell(torch.tensor([other]), sure)[0]
+            called[row] = names[other[0]]
+        return features, called
+
+
+@torch.inference_mode()
+def _recognise(crops: PhotographCrops, model, processor: MiniGPT4ImageProcessor, path: Path) -> list[Recognised]:
+    if not path.exists():
+        vision, names, said = model.model.vision_model, photograph_names(), []
+        for index in range(len(crops)):
+            pixels = processor([crops.picture(index)])["pixel_values"].to(model.device)
+            features = vision.photograph_trunk.forward_features(pixels)
+            sure, best = vision.photograph_tags.name_probabilities(features)[0, REGIONS.index(WHOLE)].topk(BEST)
+            said.append({"names": [names[name] for name in best.tolist()], "sure": [round(value, 4) for value in sure.tolist()]})
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(said), encoding="utf-8")
+        temporary.replace(path)
+    return [Recognised(tuple(row["names"]), tuple(row["sure"])) for row in json.loads(path.read_text("utf-8"))]

@@ -1,7 +1,7 @@
 """The pocket model's stages: what each draws its samples from, and the held-out figures that pick its best checkpoint."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,11 +13,14 @@ from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReade
 from .captions import stage1_messages, stage2_messages
 from .colours import COLOURS
 from .dataset import NUMBERS, RELATIONS, PocketPictures, words_of
+from .imagenet_names import class_names
 from .judge import names_it
-from .photographs import PhotographFeatures, class_names
+from .photographs import TaggedPhotographs
 from .render import Sprite
 from .scenes import SceneObject
 from .wording import mention
+
+PATCHES = 82  # the drawing branch's mean and patches; what follows are the photograph branch's mean and the tag tokens
 
 
 def jitter(
@@ -27,14 +30,15 @@ def jitter(
 
     Up to a share `mixed` of another picture shines through, noise up to `noise` is added, and up to a share `hidden` of the
     patches is covered by the picture's mean. One in three stays as it is: a model that only met changed features
-    answers nonsense to unchanged ones, because it comes to lean on the change.
+    answers nonsense to unchanged ones, because it comes to lean on the change. What is recognised (the tag tokens) stays.
     """
     generator = torch.Generator().manual_seed(int(chance.integers(2**63)))
-    strength = (1.5 * torch.rand(len(features), 1, 1, generator=generator) - 0.5).clamp_min(0)
-    changed = features + mixed * strength * (features.roll(1, 0) - features)
-    changed = changed + noise * strength * torch.randn(features.shape, generator=generator)
-    covered = torch.rand(features.shape[:2], generator=generator)[..., None] < hidden * strength
-    return torch.where(covered, features[:, :1], changed)
+    patches, tags = features[:, :PATCHES], features[:, PATCHES:]
+    strength = (1.5 * torch.rand(len(patches), 1, 1, generator=generator) - 0.5).clamp_min(0)
+    changed = patches + mixed * strength * (patches.roll(1, 0) - patches)
+    changed = changed + noise * strength * torch.randn(patches.shape, generator=generator)
+    covered = torch.rand(patches.shape[:2], generator=generator)[..., None] < hidden * strength
+    return torch.cat([torch.where(covered, patches[:, :1], changed), tags], dim=1)
 
 
 def scene_words(cache: FeatureCache, pictures: PocketPictures) -> Source:
@@ -49,15 +53,12 @@ def scene_words(cache: FeatureCache, pictures: PocketPictures) -> Source:
     return draw
 
 
-def photograph_words(photographs: PhotographFeatures, finish: Callable[[torch.Tensor], torch.Tensor]) -> Source:
-    """Imagined photographs for the representation stage. `finish` is the vision encoder's last step."""
+def photograph_words(photographs: TaggedPhotographs) -> Source:
+    """Photographs for the representation stage."""
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
-        features, classes = photographs.draw(count, torch.Generator().manual_seed(int(chance.integers(2**63))))
-        names = class_names()
-        side = photographs.side
-        grid = features.transpose(1, 2).reshape(count, -1, side, side)
-        return jitter(finish(grid), chance), [SceneWords(name=names[index], count="", medium="photo") for index in classes.tolist()]
+        features, names = photographs.draw(chance, count)
+        return jitter(features, chance), [SceneWords(name=name, count="", medium="photo") for name in names]
 
     return draw
 
@@ -92,9 +93,9 @@ _PHOTOGRAPH_QUESTIONS = (
 _PHOTOGRAPH_ANSWERS = ("It is {a}.", "This is a photo of {a}.", "The photo shows {a}.", "I can see {a}.", "This looks like {a}.")
 
 
-def photograph_conversations(photographs: PhotographFeatures, finish: Callable[[torch.Tensor], torch.Tensor]) -> ConversationSource:
-    """Imagined photographs with one question, about what they show."""
-    source = photograph_words(photographs, finish)
+def photograph_conversations(photographs: TaggedPhotographs) -> ConversationSource:
+    """Photographs with one question, about what they show."""
+    source = photograph_words(photographs)
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
         features, words = source(chance, count)
@@ -104,7 +105,7 @@ def photograph_conversations(photographs: PhotographFeatures, finish: Callable[[
 
 
 def photograph_example(chance: np.random.Generator, index: int) -> Example:
-    """A question about an imagined photograph of the ImageNet class `index`, and its answer."""
+    """A question about a photograph of the ImageNet class `index`, and its answer."""
     return _photograph_example(chance, SceneWords(name=class_names()[index], count="", medium="photo"))
 
 

@@ -8,7 +8,6 @@ Run the same command again to go on after an interruption. `scripts/train_pocket
 """
 
 import argparse
-import copy
 import dataclasses
 import logging
 import sys
@@ -20,7 +19,7 @@ import PIL.Image
 import torch
 
 from ...weights.errors import WeightsError
-from ...weights.load import imagenet_classifier, load_model
+from ...weights.load import load_model
 from ...weights.pairing import fingerprint
 from .. import processes
 from ..arguments import TrainingArguments, add_flags, from_flags
@@ -30,10 +29,11 @@ from ..outcome import run
 from ..representation import RepresentationObjective, WordPlaces, WordReader
 from ..trainer import Trainer
 from . import stages
-from .architecture import build_untrained
+from .architecture import WITH_TAGS, build_untrained
 from .collections import HELD_OUT_STYLE, CorpusError
-from .dataset import PocketPictures, photograph_features
+from .dataset import PocketPictures
 from .names import HELD_OUT_FILE
+from .photographs import PhotographCrops, TaggedPhotographs
 from .steering import load_free_tokens
 
 STAGES = ("representation", "stage1", "stage2")
@@ -108,13 +108,13 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         name: stages.NamingTest(test.features(model, processor.image_processor), [test.scene(index).main for index in range(test.count)])
         for name, test in TESTS.items()
     }
-    photographs = photograph_features(model, processor.image_processor, imagenet_classifier())
-    # Samples are drawn on the CPU, and the model may go elsewhere.
-    finish = copy.deepcopy(model.model.vision_model).requires_grad_(False).finish_features
+    # Without the encoder that learned drawings there is nothing that tells a photograph's name.
+    tagged = model.config.vision_config.architecture == WITH_TAGS
+    photographs = TaggedPhotographs(PhotographCrops(), model, processor.image_processor) if tagged else None
     places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
     free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
     word_loss = stages.build_word_loss(model, places, stages.all_words(pictures.bank.sprites), free_tokens)
-    shares = (1 - recipe.photographs, recipe.photographs)
+    share = recipe.photographs if photographs else 0.0
     if args.stage == "representation":
         reader = WordReader(processor.tokenizer, word_loss)
 
@@ -124,8 +124,10 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         def show() -> list[SampleAnswer]:
             return _samples(tests, "Words of the image tokens", lambda test: test.words(model, reader))
 
-        drawn = (stages.scene_words(cache, pictures), stages.photograph_words(photographs, finish))
-        objective = RepresentationObjective(places, word_loss, list(zip(shares, drawn, strict=True)), recipe.batch_size, evaluate, show)
+        words = [(1 - share, stages.scene_words(cache, pictures))]
+        if photographs:
+            words.append((share, stages.photograph_words(photographs)))
+        objective = RepresentationObjective(places, word_loss, words, recipe.batch_size, evaluate, show)
     else:
 
         def evaluate() -> dict[str, float]:
@@ -134,21 +136,20 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         def show() -> list[SampleAnswer]:
             return _samples(tests, QUESTION, lambda test: test.answers(model, processor, QUESTION))
 
-        drawn = (
-            stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])),
-            stages.photograph_conversations(photographs, finish),
-        )
+        said = [(1 - share, stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])))]
+        if photographs:
+            said.append((share, stages.photograph_conversations(photographs)))
         objective = ConversationObjective(
             processor,
             model.config.chat_template_name,
-            list(zip(shares, drawn, strict=True)),
+            said,
             recipe.batch_size,
             evaluate,
             show,
             word_loss,
             recipe.word_weight,
         )
-    binding = {"--photographs": str(recipe.photographs), "--word-weight": str(recipe.word_weight), "--pictures": pictures.directory.name}
+    binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.directory.name}
     if free_tokens is not None:
         binding["--free-tokens"] = fingerprint(free_tokens)
     return Trainer(model, objective, arguments, accelerator, {"stage": args.stage, **binding})
