@@ -1,7 +1,7 @@
 """The `bench` verb: how fast a conversation is, with and without what the engine remembers of it.
 
 Both ways run in turn in the same process, on the same model and with the same history, so their ratio holds on a busy machine
-too; the absolute figures are the machine's.
+too; the absolute figures are the machine's. `bench train` is `bench_train`'s.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m minigpt4_model bench",
         description="Time the turns of one conversation about a picture, with and without reusing what earlier turns computed. "
-        "Prints a table and, as its last line, one JSON document.",
+        "Prints a table and, as its last line, one JSON document. `bench train` times training steps instead.",
     )
     add_model_flags(parser)
     parser.add_argument("--image", metavar="FILE", help="the picture to talk about (default: one drawn for the purpose)")
@@ -120,6 +120,10 @@ def table(figures: list[TurnFigures]) -> str:
 
 
 def main(argv: list[str]) -> int:
+    if argv[:1] == ["train"]:
+        from . import bench_train
+
+        return bench_train.main(argv[1:])
     parser = build_parser()
     args = parser.parse_args(argv)
     if not 1 <= args.turns <= len(QUESTIONS):

@@ -23,6 +23,7 @@ from ..weights.load import TRAINED_PREFIXES
 from ..weights.pairing import describe_pairing, fingerprint
 from . import processes
 from .arguments import TrainingArguments
+from .attention import suit_attention
 from .checkpoint import (
     CheckpointError,
     explained,
@@ -86,6 +87,7 @@ class Trainer:
         self.accelerator = accelerator or processes.build_accelerator(arguments.mixed_precision)
         self.model, self.objective, self.arguments, self.kept = model.eval(), objective, arguments, kept
         parameters = freeze(model, arguments.train_qformer)
+        suit_attention(model, self.accelerator.device)
         self.share = Share(self.accelerator.process_index, self.accelerator.num_processes, arguments.pieces(self.accelerator.num_processes))
         self.binding = {
             **arguments.binding(),
