@@ -58,11 +58,6 @@ def test_an_interrupted_build_leaves_nothing_and_starts_again(tiny, tmp_path):
 
 
 @torch.no_grad()
-def test_raw_features_come_from_before_the_last_norm(tiny, tmp_path):
-    model, _ = tiny
-    raw = build(tiny, Pictures(), range(2), tmp_path / "raw.npy", finished=False)
-    finished = model.model.vision_model.finish_features(torch.from_numpy(raw.copy()).float())
-    assert torch.allclose(finished[1], features_of(tiny, 1), atol=1e-2)
 
 
 def test_numbers_run_over_all_parts():
