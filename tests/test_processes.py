@@ -14,6 +14,7 @@ import torch
 from minigpt4_model.training.arguments import ArgumentsError
 from minigpt4_model.training.checkpoint import load_state
 from minigpt4_model.training.processes import build_accelerator, frozen_dtype, load_random_state, random_state
+from tests import tiny_training
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ["--max-steps", "6", "--batch-size", "4", "--learning-rate", "1e-3", "--min-learning-rate", "1e-4", "--warmup-steps", "2"]
@@ -39,8 +40,7 @@ def curve(directory: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "straight"
-    done = train(directory, "--noise", "0.1")
-    assert done.returncode == 0, done.stderr
+    assert tiny_training.main(["--output-dir", str(directory), *FLAGS, "--noise", "0.1"]) == 0
     return directory
 
 
@@ -65,8 +65,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
     two = train(tmp_path / "two", "--per-device-batch-size", "1", launcher=launcher)
     assert two.returncode == 0, two.stderr
-    one = train(tmp_path / "one")
-    assert one.returncode == 0, one.stderr
+    assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS]) == 0
     assert json.loads((tmp_path / "two" / "report.json").read_text())["processes"] == 2
     ours, theirs = (load_state(tmp_path / name)["model"] for name in ("one", "two"))
     assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 5e-5
@@ -92,9 +91,15 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path, number, code, 
     assert 1 <= step < 6 and f"Stopped by {said}; saved at step {step} in {tmp_path}. Run the same command again to go on." in told
 
 
-def test_wrong_settings_are_one_sentence(tmp_path):
-    done = train(tmp_path, "--warmup-steps", "7")
-    assert done.returncode == 1 and done.stderr == "--warmup-steps (7) must not exceed --max-steps (6).\n"
+def test_wrong_settings_are_one_sentence(tmp_path, capsys):
+    assert tiny_training.main(["--output-dir", str(tmp_path), *FLAGS, "--warmup-steps", "7"]) == 1
+    assert capsys.readouterr().err == "--warmup-steps (7) must not exceed --max-steps (6).\n"
+
+
+def test_a_gradient_that_is_not_finite_is_one_sentence(tmp_path, capsys):
+    assert tiny_training.main(["--output-dir", str(tmp_path), *FLAGS, "--noise", "inf"]) == 1
+    told = capsys.readouterr().err
+    assert "The gradient at step 0 is not finite" in told and "Traceback" not in told
 
 
 def test_a_device_that_is_not_there():

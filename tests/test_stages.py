@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from minigpt4_model.chat.engine import load_engine
 from minigpt4_model.chat.messages import question, text_message
 from minigpt4_model.chat.pictures import load_picture
 from minigpt4_model.chat.render import IGNORED
+from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.training import train
 from minigpt4_model.training.arguments import ArgumentsError
 from minigpt4_model.training.checkpoint import load_state
@@ -228,6 +230,23 @@ def test_features_from_a_cache_learn_the_same(base, data, tmp_path):
         for kind, output in runs.items()
     }
     assert losses["vision"] == pytest.approx(losses["none"], rel=1e-3) and losses["qformer"] == pytest.approx(losses["none"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_llm_in_8_bits(base, data, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    more = ["--model", str(base), "--data", str(data / "captions"), "--batch-size", "4", "--load-in-8bit"]
+    assert train.main(["stage1", *flags(data, tmp_path / "run", *more)]) == 0
+    kept = read_checkpoint(tmp_path / "run")
+    assert {tensor.dtype for tensor in kept.values()} == {torch.float32}
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["settings"]["--load-in-8bit"] == "True" and report["last_loss"] > 0
+    engine = load_engine(tmp_path / "run", device="cpu")
+    try:
+        picture = str(data / "captions" / "0.png")
+        assert isinstance(engine.generate([question("What?", [picture])], GenerationSettings(max_new_tokens=3, temperature=0)), str)
+    finally:
+        engine.close()
 
 
 @pytest.mark.slow

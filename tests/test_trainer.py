@@ -139,7 +139,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing(model, tmp_path):
             return {term: amount * float("inf") for term, amount in sums.items()}, figures
 
     before = whole_state(model)
-    with pytest.raises(FloatingPointError, match="step 0 is not finite.*--output-dir, with a lower --learning-rate"):
+    with pytest.raises(
+        FloatingPointError, match="step 0 is not finite.*: start anew in another --output-dir, with a lower --learning-rate"
+    ):
         Trainer(model, Broken(model), arguments(tmp_path)).train()
     assert differing(before, whole_state(model)) == set()
 
@@ -192,6 +194,17 @@ def test_a_finished_run_has_nothing_to_do(tiny, tmp_path):
     trained, again = whole_state(model), copy.deepcopy(tiny)
     Trainer(again, Naming(again, killed_at=6), arguments(tmp_path)).train()
     assert differing(trained, whole_state(again)) == set()
+
+
+def test_a_kill_in_front_of_the_report_only_costs_the_report(tiny, tmp_path):
+    model = copy.deepcopy(tiny)
+    Trainer(model, Naming(model, scores=(0.5, 0.25)), arguments(tmp_path)).train()
+    whole = json.loads((tmp_path / "report.json").read_text())
+    (tmp_path / "report.json").unlink()
+    model = copy.deepcopy(tiny)
+    Trainer(model, Naming(model, killed_at=6), arguments(tmp_path)).train()
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert again == whole and again["evaluation"] == {"score": 0.25}
 
 
 @pytest.mark.parametrize(

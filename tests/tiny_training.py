@@ -98,7 +98,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     return Trainer(model, objective, arguments, accelerator)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     add_flags(parser, TrainingArguments)
     parser.add_argument("--kill-at", type=int)
@@ -107,7 +107,8 @@ def main() -> int:
     parser.add_argument("--noise", type=float, default=0.0)
     parser.set_defaults(report_to="none", mixed_precision="no", log_steps=1)
     torch.set_num_threads(1)
-    return run(lambda: build_trainer(parser.parse_args()))
+    args = parser.parse_args(argv)
+    return run(lambda: build_trainer(args))
 
 
 if __name__ == "__main__":

@@ -11,21 +11,25 @@ from .checkpoint import write_text
 from .run_log import read_log
 from .sample_page import STYLE
 
+REPORT_FILE = "report.json"  # written last: a run that has one is finished
 VERSIONS = ("torch", "transformers", "accelerate", "timm")
 
 
 def write_report(directory: Path, facts: dict[str, Any]) -> None:
-    """Writes both files. `facts` are the run's; the losses are read from its log, the machine is this one."""
-    losses = [record for record in read_log(directory) if "loss" in record]
+    """Writes both files. `facts` are the run's; losses and held-out figures are read from its log, the machine is this one."""
+    records = read_log(directory)
+    losses = [record for record in records if "loss" in record]
+    evaluated = [record for record in records if any(name.startswith("eval_") for name in record)]
     report = {
         **facts,
+        "evaluation": {name.removeprefix("eval_"): value for name, value in evaluated[-1].items() if name != "step"} if evaluated else {},
         "first_loss": losses[0]["loss"] if losses else None,
         "last_loss": losses[-1]["loss"] if losses else None,
         "samples_per_s": losses[-1].get("samples_per_s") if losses else None,
         "machine": {"system": platform.platform(), "python": platform.python_version(), **_versions()},
     }
-    write_text(directory / "report.json", json.dumps(report, indent=2) + "\n")
     write_text(directory / "report.html", render_report(directory, report))
+    write_text(directory / REPORT_FILE, json.dumps(report, indent=2) + "\n")
 
 
 def _versions() -> dict[str, str]:

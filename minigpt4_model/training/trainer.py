@@ -27,6 +27,7 @@ from .attention import suit_attention
 from .checkpoint import (
     CheckpointError,
     explained,
+    find_checkpoints,
     keep_best,
     load_state,
     load_trained_state,
@@ -37,8 +38,9 @@ from .checkpoint import (
 )
 from .interruption import REASONS, Interruption
 from .objective import Metrics, Objective, Share
+from .prefetch import drawn_ahead
 from .run_log import RunLog
-from .run_report import write_report
+from .run_report import REPORT_FILE, write_report
 from .sample_page import add_samples
 from .schedule import LearningRate
 
@@ -108,7 +110,6 @@ class Trainer:
             arguments.max_steps,
         )
         self.step, self.best_score, self.seconds, self.skipped = 0, -math.inf, 0.0, 0
-        self.last_evaluation: Metrics = {}
         self.log: RunLog | None = None
 
     def train(self) -> str:
@@ -121,7 +122,7 @@ class Trainer:
         if main:
             make_writable(arguments.output_dir)
         self._resume()
-        if self.step == arguments.max_steps:
+        if self.step == arguments.max_steps and (arguments.output_dir / REPORT_FILE).exists():
             logger.info("%s is finished: it has all its %d steps.", arguments.output_dir, self.step)
             return ""
         self.log = RunLog(arguments.output_dir, arguments.report_to if main else None, self.step)
@@ -131,7 +132,10 @@ class Trainer:
         with Interruption(arguments.max_minutes) as interruption, bar, self.log:
             if self.step == 0:
                 self._show_samples()
-            with closing(self.objective.batches(self.step, self.share)) as batches:
+            batches = self.objective.batches(self.step, self.share)
+            if self.accelerator.device.type != "cpu":
+                batches = drawn_ahead(batches)
+            with closing(batches):
                 reason = self._run(batches, interruption, bar)
         states = gather_object([self.objective.state()])
         if not reason and main:
@@ -217,15 +221,16 @@ class Trainer:
         self.skipped += 1
         if self.accelerator.scaler is not None and self.skipped <= MAX_SKIPPED:
             return  # fp16: this step is left out and the next one is scaled less
+        kept = next(reversed(find_checkpoints(self.arguments.output_dir)), None)
+        start = f"go on from {kept}, which is whole, with --init" if kept else "start anew"
         raise FloatingPointError(
-            f"The gradient at step {self.step} is not finite (loss {float(loss):g}). The checkpoint in {self.arguments.output_dir} is "
-            "whole: go on from it with --init in another --output-dir, with a lower --learning-rate or --mixed-precision bf16."
+            f"The gradient at step {self.step} is not finite (loss {float(loss):g}): {start} in another --output-dir, "
+            "with a lower --learning-rate or --mixed-precision bf16."
         )
 
     def _evaluate(self) -> None:
         with torch.no_grad():
             metrics = self.objective.evaluate(self.wrapped, self.add_up)
-        self.last_evaluation = metrics
         if metrics:
             self.log.write({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
         self.log.plot()
@@ -320,7 +325,6 @@ class Trainer:
             "processes": self.share.world_size,
             "device": processes.device_title(self.accelerator.device),
             "precision": self.binding["--mixed-precision"],
-            "evaluation": self.last_evaluation,
             "best_score": None if self.best_score == -math.inf else self.best_score,
             "settings": self.binding,
             "notices": notices,
