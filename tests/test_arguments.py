@@ -87,3 +87,21 @@ def test_contradictory_arguments_name_the_flag():
         TrainingArguments(**given, max_steps=0, warmup_steps=0)
     with pytest.raises(ArgumentsError, match="--save-total-limit must be at least 1, not 0"):
         TrainingArguments(**given, max_steps=6, warmup_steps=0, save_total_limit=0)
+
+
+def test_the_documents_commands_are_commands():
+    text = (SCRIPTS.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if " -m minigpt4_model.training.train " in line]
+    assert commands
+    for command in commands:
+        args = train.build_parser().parse_args(shlex.split(command.partition("training.train ")[2]))
+        from_flags(args, train.STAGES[args.stage])
+    assert [name for name in re.findall(r"scripts/\w+\.sh", text) if not (SCRIPTS.parent / name).exists()] == []
+    told = set(re.findall(r"`(--[a-z0-9-]+)", text)) - {"--model"}
+    known = {action for stage in ("stage1", "stage2") for action in _flags_of(stage)}
+    assert told - known - {"--help"} == set()
+
+
+def _flags_of(stage: str) -> set[str]:
+    (stages,) = [action for action in train.build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return {flag for action in stages.choices[stage]._actions for flag in action.option_strings}

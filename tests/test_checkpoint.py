@@ -1,5 +1,7 @@
 """Checkpoints: what is in them, and that neither a kill nor a full disk loses the last good one."""
 
+import os
+
 import pytest
 import torch
 
@@ -73,6 +75,13 @@ def test_a_failing_write_leaves_the_old_projection(model, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="No space left"):
         write_projection(tmp_path, changed, model.config)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_whoever_may_read_the_description_may_read_the_weights(model, tmp_path):
+    write_projection(tmp_path, trained_state(model), model.config)
+    modes = {(tmp_path / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
 
 
 def test_checkpoints_are_found_in_the_order_of_their_steps(tmp_path):

@@ -72,10 +72,12 @@ def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dt
     if dtype is None:
         dtype = torch.float32 if all(key.startswith(PROJECTION_PREFIX) for key in tensors) else torch.bfloat16
     directory.mkdir(parents=True, exist_ok=True)
-    weights = directory / ("model.safetensors" + _TEMPORARY)
+    description, weights = (directory / (name + _TEMPORARY) for name in ("config.json", "model.safetensors"))
+    description.write_text(json.dumps(_portable(config.to_diff_dict()), indent=2, default=str) + "\n", encoding="utf-8")
     save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, weights, metadata={"format": "pt"})
+    weights.chmod(description.stat().st_mode)  # safetensors would keep it from everybody else
     os.replace(weights, directory / "model.safetensors")
-    write_text(directory / "config.json", json.dumps(_portable(config.to_diff_dict()), indent=2, default=str) + "\n")
+    os.replace(description, directory / "config.json")
 
 
 def write_text(path: Path, text: str) -> None:
