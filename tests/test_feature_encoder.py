@@ -188,6 +188,15 @@ def test_convolutions_run_in_the_quick_layout_with_the_same_outcome(tmp_path):
     assert before.shape == (82, 1280)
 
 
+@torch.no_grad()
+def test_what_training_computes_is_what_is_kept():
+    model, _ = build_tiny_model("lite2")
+    pixels = torch.randn(2, 3, 260, 260)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_training = model.model.vision_model(pixels).last_hidden_state
+    assert torch.allclose(in_training, feature_encoder.compute_features(model, pixels, "vision"), atol=1e-4)
+
+
 def test_filling_goes_on_where_it_stopped_and_counts_what_cannot_be_opened(tiny, tmp_path):
     opener, encoder = make(tiny, tmp_path, batch_size=2)
     assert encoder.fill([png(1), png(2), b"no picture", png(3)], opener) == (3, 1)
