@@ -9,7 +9,6 @@ the trainer's workers do beside the rest.
 import argparse
 import json
 import logging
-import resource
 import statistics
 import subprocess
 import sys
@@ -156,13 +155,16 @@ class Bench:
 
 def peak_rss() -> int:
     """The most memory this process has held, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
-        peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        if sys.platform == "darwin":
-            return peak
-    return peak * 1024
+    with suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def reset_peak_rss() -> int:
