@@ -6,7 +6,6 @@ What such a model says means nothing. Tensors are made in the precision they are
 from collections.abc import Iterator
 
 import torch
-from transformers import LlamaConfig
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..model.configuration import bert_base_qformer
@@ -51,7 +50,8 @@ class RandomProcessor(MiniGPT4Processor):
 def full_size_config(preset: str) -> MiniGPT4Config:
     """The configuration of a full-size preset, from what the table of sizes knows of it."""
     size = SIZES[preset].language_model
-    text = LlamaConfig(
+    text = dict(
+        model_type="llama",
         vocab_size=size.vocab_size,
         hidden_size=size.hidden_size,
         intermediate_size=size.intermediate_size,
