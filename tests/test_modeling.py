@@ -185,7 +185,7 @@ def test_pictures_of_another_size_are_refused(built):
 
 
 def test_unknown_encoder_is_refused():
-    with pytest.raises(ValueError, match="architecture is 'resnet'; there are 'eva_vit' and 'efficientnet_lite2'"):
+    with pytest.raises(ValueError, match="architecture is 'resnet'; there are eva_vit, efficientnet_lite2, efficientnet_lite2_tags"):
         MiniGPT4VisionModel(MiniGPT4VisionConfig(architecture="resnet"))
 
 
