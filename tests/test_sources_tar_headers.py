@@ -1,6 +1,7 @@
 """The walk over tar headers finds what `tarfile` finds, whoever wrote the file, and says where one is damaged."""
 
 import io
+import itertools
 import os
 import shutil
 import subprocess
@@ -61,10 +62,20 @@ def test_sizes_in_binary(tmp_path):
     assert [(name, size) for name, _, size in tar_members(path)] == [("a.jpg", 1), ("b.jpg", 301)]
 
 
+@pytest.mark.parametrize("size", [b"-0000001000\0", b"+0000001000\0", b"0000_001000\0"])
+def test_a_size_that_is_no_octal_number(tmp_path, size):
+    path = write(tmp_path / "x.tar", tarfile.GNU_FORMAT, names=["a.jpg", "b.jpg"])
+    data = bytearray(path.read_bytes())
+    data[124:136] = size
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + 256 + sum(data[156:512]))
+    path.write_bytes(data)
+    assert found_and_said(path) == ([], "is not a tar file")
+
+
 def found_and_said(path):
     found = []
     with pytest.raises(TarDamage) as error:
-        for member in tar_members(path):
+        for member in itertools.islice(tar_members(path), 1000):
             found.append(member)
     return found, str(error.value)
 

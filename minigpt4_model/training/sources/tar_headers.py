@@ -87,11 +87,10 @@ def _text(field: bytes) -> str:
 
 
 def _number(field: bytes) -> int | None:
-    """An octal number, or GNU's binary form for large ones; None for anything else."""
+    """An octal number, or GNU's binary form for large ones; None for anything else, a sign included: a walk only goes forward."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
+    if digits.strip(b"01234567"):
         return None
+    return int(digits, 8) if digits else 0
