@@ -1,6 +1,7 @@
 """Checkpoints: what is in them, and that neither a kill nor a full disk loses the last good one."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_whoever_may_read_the_description_may_read_the_weights(model, tmp_path):
 
 
 def test_checkpoints_are_found_in_the_order_of_their_steps(tmp_path):
-    for step in (9, 10, 2):
+    for step in (2, 9, 10):
         save_checkpoint(tmp_path, step, {"step": step}, writes("weights"), keep=9)
     (tmp_path / "checkpoint-99").mkdir()  # without a state it is not one of ours
     assert [path.name for path in find_checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-9", "checkpoint-10"]
@@ -113,8 +114,60 @@ def test_what_a_kill_left_half_written_is_not_a_checkpoint(tmp_path):
 def test_a_damaged_state_is_named_with_the_way_out(tmp_path):
     save_checkpoint(tmp_path, 1, {"step": 1}, writes("weights"), keep=2)
     (tmp_path / "checkpoint-1" / STATE_FILE).write_bytes(b"half a file")
-    with pytest.raises(CheckpointError, match=r"checkpoint-1/training_state.pt is damaged .* Remove .*checkpoint-1 to go on"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-1/training_state.pt is damaged .* Remove .*checkpoint-1 to start anew"):
         load_state(tmp_path)
+
+
+def test_behind_a_damaged_state_the_one_before_is_taken(tmp_path, caplog):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, {"step": step}, writes("weights"), keep=3)
+    (tmp_path / "checkpoint-3" / STATE_FILE).write_bytes((tmp_path / "checkpoint-2" / STATE_FILE).read_bytes()[:-100])
+    assert load_state(tmp_path) == {"step": 2}
+    assert "checkpoint-3/training_state.pt is damaged" in caplog.text and "checkpoint-2" not in caplog.text
+    # The damaged one is not counted among the last that are kept.
+    save_checkpoint(tmp_path, 2, {"step": 2, "again": True}, writes("weights"), keep=1)
+    assert load_state(tmp_path) == {"step": 2, "again": True} and not (tmp_path / "checkpoint-1").exists()
+    save_checkpoint(tmp_path, 3, {"step": 3}, writes("weights"), keep=1)
+    assert load_state(tmp_path) == {"step": 3} and [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2], ids=["before the old one is set aside", "before the new one is in place"])
+def test_saving_a_step_again_never_loses_the_only_checkpoint(tmp_path, monkeypatch, killed_at):
+    save_checkpoint(tmp_path, 1, {"step": 1, "saved": "first"}, writes("weights"), keep=1)
+    calls, replace = [], checkpoint.os.replace
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == killed_at:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    monkeypatch.setattr(checkpoint.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, 1, {"step": 1, "saved": "second"}, writes("weights"), keep=1)
+    monkeypatch.undo()
+    assert load_state(tmp_path) == {"step": 1, "saved": "first"} and len(find_checkpoints(tmp_path)) == 1
+    save_checkpoint(tmp_path, 1, {"step": 1, "saved": "third"}, writes("weights"), keep=1)
+    assert load_state(tmp_path)["saved"] == "third" and [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    descriptors = {}
+
+    def opened(path, *arguments, **options):
+        descriptor = os_open(path, *arguments, **options)
+        descriptors[descriptor] = Path(path).name
+        return descriptor
+
+    os_open = os.open
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(descriptors[descriptor]) or fsync(descriptor))
+    monkeypatch.setattr(os, "replace", lambda old, new: done.append(f"now {Path(new).name}") or replace(old, new))
+    save_checkpoint(tmp_path, 1, {"step": 1}, writes("weights"), keep=1)
+    renamed = done.index("now checkpoint-1")
+    assert {"model.safetensors", STATE_FILE, "checkpoint-1.tmp"} <= set(done[:renamed])
+    assert os.name == "nt" or tmp_path.name in done[renamed:]
 
 
 def test_the_best_is_replaced_only_by_a_whole_one(tmp_path):

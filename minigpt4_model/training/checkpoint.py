@@ -4,12 +4,13 @@
     DIR/best/                             the one with the best score
     DIR/checkpoint-200/                   the last K, each with the `training_state.pt` to go on from
 
-Every file and folder is written under another name and renamed when it is whole, so a killed run or a full disk leaves the
-last good checkpoint.
+Every file and folder is written under another name and renamed when it is whole and on the disk, so a kill, a power cut or a full
+disk leaves the last good checkpoint.
 """
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,9 +24,11 @@ from safetensors.torch import save_file
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from ..weights.load import TRAINED_PREFIXES
 
+logger = logging.getLogger(__name__)
+
 STATE_FILE = "training_state.pt"
 PROJECTION_PREFIX = "model.language_projection."
-_TEMPORARY = ".tmp"
+_TEMPORARY, _OLD = ".tmp", ".old"
 
 State = dict[str, torch.Tensor]
 
@@ -76,16 +79,11 @@ def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dt
     description.write_text(json.dumps(_portable(config.to_diff_dict()), indent=2, default=str) + "\n", encoding="utf-8")
     save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, weights, metadata={"format": "pt"})
     weights.chmod(description.stat().st_mode)  # safetensors would keep it from everybody else
+    for written in (weights, description):
+        _flush(written)
     os.replace(weights, directory / "model.safetensors")
     os.replace(description, directory / "config.json")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces `path` when the text is written whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + _TEMPORARY)
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    _flush(directory)
 
 
 def _portable(config: dict) -> dict:
@@ -95,40 +93,58 @@ def _portable(config: dict) -> dict:
 
 
 def save_checkpoint(output_dir: Path, step: int, state: dict, write: Callable[[Path], None], keep: int) -> Path:
-    """Makes `checkpoint-<step>` of what `write` puts into it and `state`, and removes all but the last `keep`."""
+    """Makes `checkpoint-<step>` of what `write` puts into it and `state`, and removes all but the last `keep`.
+
+    One of a later step is damaged (the run would have gone on from it) and does not count; it is replaced when its step comes.
+    """
     final = output_dir / f"checkpoint-{step}"
-    temporary = output_dir / (final.name + _TEMPORARY)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        write(temporary)
-        torch.save(state, temporary / STATE_FILE)
-        if final.exists():  # a run that was stopped right behind a save
-            shutil.rmtree(final)
-        os.replace(temporary, final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    for old in find_checkpoints(output_dir)[:-keep]:
+
+    def write_with_state(new: Path) -> None:
+        write(new)
+        torch.save(state, new / STATE_FILE)
+
+    _replace_folder(final, write_with_state)
+    for old in [path for path in find_checkpoints(output_dir) if _step(path) <= step][:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def find_checkpoints(output_dir: Path) -> list[Path]:
-    """Whole checkpoints, the oldest first."""
-    numbered = [(int(name[1]), path) for path in output_dir.glob("checkpoint-*") if (name := re.fullmatch(r"checkpoint-(\d+)", path.name))]
-    return [path for _, path in sorted(numbered) if (path / STATE_FILE).exists()]
+    """Checkpoints that were written to the end, the oldest first."""
+    found = [path for path in output_dir.glob("checkpoint-*") if _step(path) is not None and (path / STATE_FILE).exists()]
+    # A kill between the two renames of `_replace_folder` leaves the old folder only.
+    names = {path.name for path in found}
+    return sorted((path for path in found if path.name.removesuffix(_OLD) == path.name or path.stem not in names), key=_step)
+
+
+def _step(path: Path) -> int | None:
+    matched = re.fullmatch(rf"checkpoint-(\d+)({re.escape(_OLD)})?", path.name)
+    return int(matched[1]) if matched else None
 
 
 def load_state(output_dir: Path) -> dict | None:
-    """The state of the last checkpoint, or None in a new directory. Never runs code from the file. Raises `CheckpointError`."""
-    checkpoints = find_checkpoints(output_dir)
-    if not checkpoints:
-        return None
-    path = checkpoints[-1] / STATE_FILE
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(f"{path} is damaged ({error}). Remove {path.parent} to go on from the checkpoint before it.") from error
+    """The state of the last checkpoint that can be read, or None in a new directory. Never runs code from the file.
+
+    Raises `CheckpointError` when there are checkpoints and all of them are damaged.
+    """
+    damaged = None
+    for checkpoint in reversed(find_checkpoints(output_dir)):
+        path = checkpoint / STATE_FILE
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error.strerror or error}). Mend that, or remove {checkpoint}.") from error
+        except Exception as error:  # torch raises many kinds for a damaged file
+            damaged = CheckpointError(
+                f"{path} is damaged ({error}), and there is no whole checkpoint before it. Remove {checkpoint} to start anew."
+            )
+            damaged.__cause__ = error
+            logger.warning("%s is damaged (%s): looking for the checkpoint before it.", path, error)
+        else:
+            return state
+    if damaged:
+        raise damaged
+    return None
 
 
 def keep_best(best: Path, write: Callable[[Path], None]) -> None:
@@ -136,16 +152,42 @@ def keep_best(best: Path, write: Callable[[Path], None]) -> None:
 
     A kill leaves the old one in `best` or, between two renames, in `best.old`, from which the next call takes it back.
     """
-    new, old = (best.with_name(best.name + ending) for ending in (_TEMPORARY, ".old"))
-    if old.exists() and not best.exists():
-        os.replace(old, best)
+    _replace_folder(best, write)
+
+
+def _replace_folder(final: Path, write: Callable[[Path], None]) -> None:
+    """`write` fills a new folder, which takes the place of `final` when it is whole and on the disk.
+
+    A kill leaves the old one in place or, between two renames, beside it as `.old`, from which the next call takes it back.
+    """
+    new, old = (final.with_name(final.name + ending) for ending in (_TEMPORARY, _OLD))
+    if old.exists() and not final.exists():
+        os.replace(old, final)
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    write(new)
-    if best.exists():
-        os.replace(best, old)
-    os.replace(new, best)
+    try:
+        write(new)
+        for written in (*new.iterdir(), new):
+            _flush(written)
+        if final.exists():
+            os.replace(final, old)
+        os.replace(new, final)
+    except Exception:  # a full disk should have its room back
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    _flush(final.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk and not only on its way there."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and keeps names in a journal
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_writable(output_dir: Path) -> None:

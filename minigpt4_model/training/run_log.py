@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..weights.cache import write_atomically
 from .arguments import ArgumentsError
-from .checkpoint import explained, write_text
+from .checkpoint import explained
 from .loss_plot import plot_losses
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class RunLog:
             return
         with explained(directory):
             kept = [record for record in read_log(directory) if record["step"] <= first_step]
-            write_text(directory / LOG_FILE, "".join(json.dumps(record) + "\n" for record in kept))
+            write_atomically(directory / LOG_FILE, "".join(json.dumps(record) + "\n" for record in kept).encode())
         if report_to == "tensorboard":
             self._curves = _open_tensorboard(directory, first_step)
         elif report_to == "wandb":
@@ -99,7 +100,7 @@ class _WandbCurves:
 
         number = directory / "wandb_id"
         if not number.exists():
-            write_text(number, wandb.util.generate_id())
+            write_atomically(number, wandb.util.generate_id().encode())
         self.run = wandb.init(project="minigpt4", name=directory.name, id=number.read_text("utf-8"), resume="allow", dir=str(directory))
         # Curves have our steps: after a kill some are drawn twice, which wandb's own step would refuse.
         self.run.define_metric("*", step_metric="step")

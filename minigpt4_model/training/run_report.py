@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import write_text
+from ..weights.cache import write_atomically
 from .run_log import read_log
 from .sample_page import STYLE
 
@@ -28,8 +28,8 @@ def write_report(directory: Path, facts: dict[str, Any]) -> None:
         "samples_per_s": losses[-1].get("samples_per_s") if losses else None,
         "machine": {"system": platform.platform(), "python": platform.python_version(), **_versions()},
     }
-    write_text(directory / "report.html", render_report(directory, report))
-    write_text(directory / REPORT_FILE, json.dumps(report, indent=2) + "\n")
+    write_atomically(directory / "report.html", render_report(directory, report).encode())
+    write_atomically(directory / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def _versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import PIL.Image
 
-from .checkpoint import write_text
+from ..weights.cache import write_atomically
 from .objective import SampleAnswer
 
 SAMPLES_FILE = "samples.json"
@@ -34,8 +34,8 @@ def add_samples(directory: Path, step: int, answers: list[SampleAnswer]) -> None
         known = {"rows": rows, "columns": []}
     known["columns"] = [column for column in known["columns"] if column["step"] < step]
     known["columns"].append({"step": step, "answers": [said.answer for said in answers]})
-    write_text(path, json.dumps(known, ensure_ascii=False))
-    write_text(directory / "samples.html", render_page(directory.name, known["rows"], known["columns"]))
+    write_atomically(path, json.dumps(known, ensure_ascii=False).encode())
+    write_atomically(directory / "samples.html", render_page(directory.name, known["rows"], known["columns"]).encode())
 
 
 def data_url(picture: PIL.Image.Image) -> str:
