@@ -109,6 +109,69 @@ def test_answers_are_normalised_as_officially(answer, normal):
     assert normalise(answer) == normal
 
 
+# What VQA's own code gives (PythonEvaluationTools/vqaEvaluation/vqaEval.py at commit c4e6a0e), its oddities included.
+@pytest.mark.parametrize(
+    ("answer", "normal"),
+    [
+        ("Yes!", "yes"),
+        ("don't walk", "don't walk"),
+        ("dont walk", "don't walk"),
+        ("12:30", "12:30"),
+        ("it's: red", "it's: red"),
+        ("t-shirt", "t shirt"),
+        ("black - white", "black white"),
+        ("{red}", "red"),
+        ("red;blue", "red blue"),
+        ("red; blue", "red blue"),
+        ("1,000-2,000", "10002000"),
+        ("$1,000!", "$1000"),
+        ("3.5", "3.5"),
+        ("3.", "3"),
+        ("U.S.A.", "usa"),
+        ("No. 7", "no 7"),
+        ("Ten", "10"),
+        ("None!", "0"),
+        ("the", ""),
+        ("An", ""),
+        ("somebody'd go", "somebodyd go"),
+        ("couldnt've", "couldn't've"),
+        ("couldntve", "couldntve"),
+        ("y'allll", "y'all'll"),
+        ("ow's'at", "'ow's'at"),
+        ("Im", "im"),
+        ("shes", "shes"),
+        ("notve", "not've"),
+        ("itd've", "it'd've"),
+        ("a/an", ""),
+        ("e_mail", "e mail"),
+        ("(left)", "left"),
+        ("a\\b", "b"),
+        ("50%", "50%"),
+        ("what? yes", "what yes"),
+        ('"hi"', "hi"),
+        ("two-three", "2 3"),
+        ("1,5 m", "15 m"),
+        ("right/left, up", "right left up"),
+        ("." * 33 + "a", ".a"),
+    ],
+)
+def test_answers_are_normalised_as_by_the_code_of_vqa(answer, normal):
+    assert normalise(answer) == normal
+
+
+@pytest.mark.parametrize(
+    ("answer", "people", "accuracy"),
+    [
+        ("Yes!", ["yes"] * 9 + ["no"], 1.0),
+        ("don't walk", ["don't walk"] * 10, 1.0),
+        ("no-parking", ["no parking"] * 5 + ["no-parking"] * 5, 1.0),
+        ("ten", ["ten"] * 10, 0.0),  # people who agree are not normalised: the answer has become "10"
+    ],
+)
+def test_vqa_accuracy_is_that_of_the_code_of_vqa(answer, people, accuracy):
+    assert vqa_accuracy(answer, people) == accuracy
+
+
 @pytest.mark.parametrize(("matching", "accuracy"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)])
 def test_vqa_accuracy_leaves_each_person_out_once(matching, accuracy):
     assert vqa_accuracy("dog", ["dog"] * matching + ["cat"] * (10 - matching)) == pytest.approx(accuracy)

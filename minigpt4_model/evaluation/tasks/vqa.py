@@ -13,18 +13,24 @@ from ..items import EvaluationError, Figure, Item, Judged, Task, Verdict
 from ..statistics import mean
 from .official_files import coco_names, picture_path, prompt, read_json
 
-_MARKS = ";:/'[]\"()=+\\_><@`,?"
+# The list of PythonEvaluationTools/vqaEvaluation/vqaEval.py at commit c4e6a0e, in its order; apostrophes and colons stay.
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _NUMBER_WORDS = "zero one two three four five six seven eight nine ten"
 _NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split())} | {"none": "0"}
 _ARTICLES = frozenset({"a", "an", "the"})
 _CONTRACTED = """
-    ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's isn't it'd it'll ma'am
-    mightn't might've mustn't must've needn't o'clock oughtn't shan't should've shouldn't somebody's someone'd someone'll someone's
-    something'd something'll that's there'd there're there's they'd they'll they're they've 'twas wasn't we've weren't what'll what're
-    what's what've when's where'd where's where've who'd who'll who's who've why'll why're why's won't would've wouldn't y'all you'd
-    you'll you're you've
+    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's how'd how'll
+    how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't
+    she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's
+    something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas
+    wasn't we'd've we've weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's who've
+    why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
-_CONTRACTIONS = {word.replace("'", ""): word for word in _CONTRACTED.split()}
+# What officially becomes a contraction: its spellings that lack one apostrophe. "somebody'd" goes the other way there, and here.
+_CONTRACTIONS = {
+    word[:place] + word[place + 1 :]: word for word in _CONTRACTED.split() for place, sign in enumerate(word) if sign == "'"
+} | {"somebody'd": "somebodyd"}
+_MOST_STOPS = 32  # officially `re.UNICODE` stands where `re.sub` takes how many to replace
 
 
 def _without_marks(text: str) -> str:
@@ -33,7 +39,7 @@ def _without_marks(text: str) -> str:
     found = text
     for mark in _MARKS:
         found = found.replace(mark, "" if f"{mark} " in text or f" {mark}" in text or comma else " ")
-    return re.sub(r"\.(?!\d)", "", found)
+    return re.sub(r"\.(?!\d)", "", found, count=_MOST_STOPS)
 
 
 def _without_articles(text: str) -> str:
