@@ -64,6 +64,10 @@ class Objective(ABC):
         `model` may be wrapped, so it is called and not reached into; tensors of the piece are on its device.
         """
 
+    def finish_step(self) -> None:
+        """Called after every optimizer step, in the thread that trains: the oldest batch that is not yet counted was learned from."""
+        return None
+
     @abstractmethod
     def evaluate(self, model: torch.nn.Module, add_up: AddUp) -> Metrics:
         """Figures on held-out data; the one called "score" picks the best checkpoint (higher is better).

@@ -154,6 +154,7 @@ class Trainer:
                 self._save()
                 return reason
             metrics = self.train_step(pieces, counts)
+            self.objective.finish_step()
             now = time.perf_counter()
             training_seconds, self.seconds = training_seconds + now - before, now - started
             bar.update()
@@ -177,12 +178,14 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        total, figures = torch.zeros((), device=self.accelerator.device), {}
+        device = self.accelerator.device
+        total, figures = torch.zeros((), device=device), {}
         for number, piece in enumerate(pieces):
             # Gradients cross the processes once a step, with the last piece.
             together = nullcontext() if number == len(pieces) - 1 else self.accelerator.no_sync(self.wrapped)
             with together:
-                sums, seen = self.objective.loss(self.wrapped, send_to_device(piece, self.accelerator.device))
+                moved = send_to_device(piece, device, non_blocking=device.type == "cuda")  # while the device computes
+                sums, seen = self.objective.loss(self.wrapped, moved)
                 loss = sum(weight * sums[term] / max(counts[term], 1e-9) for term, weight in self.objective.weights.items())
                 self.accelerator.backward(loss * self.share.world_size)  # wrappers average over processes
             total += loss.detach()
