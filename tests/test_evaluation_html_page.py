@@ -67,6 +67,24 @@ def test_an_empty_page_is_not_valid():
 
 
 @pytest.mark.parametrize(
+    "html",
+    [
+        "<p hidden>text</p>",
+        "<div hidden><form><button>Send</button></form></div>",
+        "<noscript>Please allow scripts.</noscript>",
+        '<p style="color: red; display:none">text</p>',
+        '<p style="visibility: hidden">text</p>',
+        '<img hidden src="a.png">',
+        "<template><p>text</p></template>",
+        "<dialog><p>text</p></dialog>",
+    ],
+)
+def test_what_is_not_shown_is_not_visible(html):
+    assert not read_page(html).visible and not read_page(html).valid
+    assert read_page(f"{html}<p>seen</p>").valid  # hiding ends with the element
+
+
+@pytest.mark.parametrize(
     ("answer", "html"),
     [
         ("Here it is:\n```html\n<p>a</p>\n```\nDone.", "<p>a</p>"),

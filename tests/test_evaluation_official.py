@@ -205,6 +205,15 @@ def test_pope_by_setting(tmp_path, images):
     assert values == pytest.approx({"accuracy": 0.5, "precision": 0.5, "recall": 1.0, "F1": 2 / 3, "share of yes": 1.0})
 
 
+def test_a_line_ends_at_a_newline_alone(tmp_path, images):
+    line = {"question_id": 1, "image": "COCO_val2014_000000000042.jpg", "text": "Is\u2028it\x85red?", "label": "yes"}
+    file = tmp_path / "coco_pope_random.json"
+    file.write_bytes(f"{json.dumps(line, ensure_ascii=False)}\r\n".encode())
+    (task,) = build_tasks("pope", [file], images)
+    (item,) = task.items()
+    assert asked(item).startswith("Is\u2028it\x85red?")
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [("No, there is no dog.", "no"), ("There is not a dog", "no"), ("A dog. No cat.", "yes"), ("Maybe", "yes"), ("NO", "yes")],

@@ -282,6 +282,8 @@ def test_sketches_say_that_there_are_none_until_there_are(tasks, tmp_path):
     task = sketches.page_sketches(file)
     (item,) = task.items()
     assert not task.missing and item.settings["max_new_tokens"] >= 400
+    file.write_text(json.dumps({"id": "\u2028", "image": "a.png", "html": "<p>a\u2028b\x85c</p>"}, ensure_ascii=False) + "\n", "utf-8")
+    assert [item.expected["html"] for item in task.items()] == ["<p>a\u2028b\x85c</p>"]
     answers = {
         f"```html\n{page}\n```": (True, True, 1.0),
         "<header><h1>A</h1></header>": (False, True, 0.8),

@@ -305,3 +305,14 @@ def test_every_task_of_the_pocket_suite_is_documented():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photographs, "_wheel", lambda package: None)
         assert [task.name for task in pocket_tasks() if f"`{task.name}`" not in DOCUMENT] == []
+
+
+def test_own_questions_may_hold_every_sign_that_json_allows(tmp_path):
+    from minigpt4_model.evaluation.tasks.own_file import read_tasks
+
+    file = tmp_path / "mine.jsonl"
+    row = {"id": "1", "question": "Say\u2028it\x85now.", "expected": "yes"}
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    (task,) = read_tasks(file)
+    (item,) = task.items()
+    assert item.messages[0]["content"][-1]["text"] == row["question"]

@@ -35,6 +35,8 @@ _BY_TAG = {
     "ul": "list", "ol": "list", "dl": "list", "p": "text", "h1": "text", "h2": "text", "h3": "text", "h4": "text", "h5": "text",
     "h6": "text", "blockquote": "text", "pre": "text",
 }  # fmt: skip
+_UNSEEN = frozenset({"script", "style", "title", "template", "noscript", "datalist"})
+_HIDDEN_STYLE = re.compile(r"(?:display:\s*none|visibility:\s*(?:hidden|collapse))\b")
 _COLUMNS = re.compile(r"\b(?:columns?|row|flex|grid)\b|column-count|display:\s*(?:inline-)?(?:flex|grid)")
 
 
@@ -76,6 +78,21 @@ def extract_html(answer: str) -> str:
     return tags[0].strip() if tags else ""
 
 
+@dataclass
+class _Open:
+    """An element that is not closed yet, its node where it is of a kind, and whether it or one around it is not shown."""
+
+    tag: str
+    node: Node | None
+    hidden: bool
+
+
+def _hides(tag: str, given: dict[str, str]) -> bool:
+    """Whether a browser that runs scripts shows nothing of such an element."""
+    unseen = tag in _UNSEEN or (tag == "dialog" and "open" not in given) or (tag == "input" and given.get("type", "").lower() == "hidden")
+    return unseen or "hidden" in given or bool(_HIDDEN_STYLE.search(given.get("style", "").lower()))
+
+
 def read_page(html: str) -> Page:
     """Parses strictly: unknown elements, tags that close nothing or are closed by none, and repeated ids are faults."""
     reader = _Reader()
@@ -90,11 +107,11 @@ class _Reader(HTMLParser):
         self.root = Node("page")
         self.faults: list[str] = []
         self.visible = False
-        self._open: list[tuple[str, Node | None]] = []  # tag, and its node where it is of a kind
+        self._open: list[_Open] = []
         self._ids: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        while self._open and self._open[-1][0] in _CLOSES_BEFORE.get(tag, ()):
+        while self._open and self._open[-1].tag in _CLOSES_BEFORE.get(tag, ()):
             self._open.pop()
         if tag not in _KNOWN:
             self.faults.append(f"<{tag}> is no element of HTML")
@@ -104,11 +121,12 @@ class _Reader(HTMLParser):
         self._ids.add(given.get("id", ""))
         kind = self._kind(tag, given)
         node = Node(kind) if kind else None
+        hidden = self._hidden() or _hides(tag, given)
         if node:
             self._parent().children.append(node)
-            self.visible |= kind in ("image", "button", "form")
+            self.visible |= kind in ("image", "button", "form") and not hidden
         if tag not in _VOID:
-            self._open.append((tag, node))
+            self._open.append(_Open(tag, node, hidden))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -119,30 +137,33 @@ class _Reader(HTMLParser):
         if tag in _VOID:
             self.faults.append(f"</{tag}> closes an element that has no end tag")
             return
-        tags = [open_tag for open_tag, _ in self._open]
+        tags = [one.tag for one in self._open]
         if tag not in tags:
             self.faults.append(f"</{tag}> closes nothing")
             return
         while self._open:
-            closed, _ = self._open.pop()
+            closed = self._open.pop().tag
             if closed == tag:
                 return
             if closed not in _MAY_STAY_OPEN:
                 self.faults.append(f"</{tag}> comes before </{closed}>")
 
     def handle_data(self, data: str) -> None:
-        self.visible |= bool(data.strip()) and not any(tag in ("script", "style", "title", "template") for tag, _ in self._open)
+        self.visible |= bool(data.strip()) and not self._hidden()
 
     def finish(self, html: str) -> None:
         self.close()
-        self.faults += [f"<{tag}> is never closed" for tag, _ in self._open if tag not in _MAY_STAY_OPEN]
+        self.faults += [f"<{one.tag}> is never closed" for one in self._open if one.tag not in _MAY_STAY_OPEN]
         if html.rfind("<") > html.rfind(">"):
             self.faults.append("the page breaks off inside a tag")
         if not html.strip():
             self.faults.append("there is no HTML")
 
     def _parent(self) -> Node:
-        return next((node for _, node in reversed(self._open) if node), self.root)
+        return next((one.node for one in reversed(self._open) if one.node), self.root)
+
+    def _hidden(self) -> bool:
+        return bool(self._open) and self._open[-1].hidden
 
     def _kind(self, tag: str, given: dict[str, str]) -> str:
         if tag == "input":

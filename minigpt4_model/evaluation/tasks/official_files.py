@@ -30,7 +30,7 @@ def read_json_lines(file: Path) -> list[dict]:
     if text.lstrip().startswith("["):
         return read_json(file)
     try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]  # U+2028 is no end of a line
     except ValueError as error:
         raise EvaluationError(f"--annotations {file} is not JSON lines: {error}.") from None
 

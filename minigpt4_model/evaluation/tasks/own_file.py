@@ -76,7 +76,7 @@ def read_tasks(file: Path) -> list[Task]:
     groups: dict[tuple[str, str], list[Item]] = {}
     seen: set[str] = set()
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_text("utf-8").split("\n")  # not splitlines: a string may hold U+2028
     except OSError as error:
         raise EvaluationError(f"--suite {file}: {error.strerror}.") from None
     for number, line in enumerate(lines, 1):

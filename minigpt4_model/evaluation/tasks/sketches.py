@@ -45,7 +45,8 @@ def page_figures(judged: Sequence[Judged], shown: dict[str, bool] | None = None)
 
 def read_sketches(file: Path, task: str) -> Iterator[Item]:
     """The items of a file. Raises `EvaluationError` that names the line at fault."""
-    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+    # Not splitlines, which also parts at U+2028: JSON lets a string hold it.
+    for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
