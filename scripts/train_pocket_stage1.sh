@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pocket model, stage 1: short captions of composed scenes and imagined photographs, through the frozen LLM.
+# Pocket model, stage 1: short captions of composed scenes and photographs, through the frozen LLM.
 # Record of the shipped checkpoint: 70 steps of 12 in 5 minutes on two shared cores (4 s a step); answer loss 2.5 -> 1.4.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

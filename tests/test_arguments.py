@@ -87,6 +87,8 @@ def test_contradictory_arguments_name_the_flag():
         TrainingArguments(**given, max_steps=0, warmup_steps=0)
     with pytest.raises(ArgumentsError, match="--save-total-limit must be at least 1, not 0"):
         TrainingArguments(**given, max_steps=6, warmup_steps=0, save_total_limit=0)
+    with pytest.raises(ArgumentsError, match="--learning-rate must not be negative, not -1"):
+        TrainingArguments(output_dir=Path("x"), max_steps=1, batch_size=1, learning_rate=-1.0, min_learning_rate=0.0, warmup_steps=0)
 
 
 def test_the_documents_commands_are_commands():
@@ -105,3 +107,9 @@ def test_the_documents_commands_are_commands():
 def _flags_of(stage: str) -> set[str]:
     (stages,) = [action for action in train.build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return {flag for action in stages.choices[stage]._actions for flag in action.option_strings}
+
+
+def test_a_pocket_stage_without_the_one_before_it_says_what_to_run(tmp_path, capsys):
+    assert pocket_train.main(["stage2", "--init", str(tmp_path / "none"), "--output-dir", str(tmp_path / "run")]) == 1
+    said = capsys.readouterr().err
+    assert "scripts/train_pocket_stage1.sh" in said and "--init checkpoints/pocket" in said

@@ -57,6 +57,9 @@ class TrainingArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentsError(f"{flag(name)} must be at least 1, not {value}.")
+        for name in ("learning_rate", "min_learning_rate", "warmup_learning_rate", "weight_decay", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ArgumentsError(f"{flag(name)} must not be negative, not {getattr(self, name)}.")
         if self.warmup_steps > self.max_steps:
             raise ArgumentsError(f"--warmup-steps ({self.warmup_steps}) must not exceed --max-steps ({self.max_steps}).")
         for option in dataclasses.fields(self):

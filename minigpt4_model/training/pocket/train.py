@@ -36,6 +36,8 @@ from .names import HELD_OUT_FILE
 from .photographs import PhotographCrops, TaggedPhotographs
 from .steering import load_free_tokens
 
+logger = logging.getLogger(__name__)
+
 STAGES = ("representation", "stage1", "stage2")
 QUESTION = "What is this?"
 
@@ -97,11 +99,15 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     recipe = dataclasses.replace(RECIPES[args.stage], **given)
     if args.stage != "representation" and not args.init:
         raise WeightsError(f"{args.stage} starts from the stage before it: give its checkpoint with --init DIR.")
+    if args.init and not (Path(args.init) / "config.json").is_file():
+        before = "scripts/train_pocket_stage1.sh" if args.stage == "stage2" else "scripts/train_pocket_representation.sh"
+        raise WeightsError(
+            f"--init {args.init}: there is no checkpoint. Run {before} first, or start from the shipped one with --init checkpoints/pocket."
+        )
     shared = {option.name for option in dataclasses.fields(TrainingArguments)}
     arguments = from_flags(args, TrainingArguments, **{name: value for name, value in vars(recipe).items() if name in shared})
     accelerator = processes.build_accelerator(arguments.mixed_precision, args.device)
     model, processor = load_model(args.init, device="cpu", dtype="bfloat16") if args.init else build_untrained()
-    model.model.qformer.set_attn_implementation("eager")  # on a CPU faster than the fused kernel for 32 queries
     pictures = PocketPictures(args.pictures)
     cache = pictures.features(model, processor.image_processor)
     tests = {
@@ -110,6 +116,8 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     }
     # Without the encoder that learned drawings there is nothing that tells a photograph's name.
     tagged = model.config.vision_config.architecture == WITH_TAGS
+    if not tagged and recipe.photographs:
+        logger.warning("Training without photographs: the vision encoder of this checkpoint tells no names (train_pocket_encoder.sh).")
     photographs = TaggedPhotographs(PhotographCrops(), model, processor.image_processor) if tagged else None
     places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
     free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
