@@ -289,7 +289,7 @@ class TestCaptions:
         )
         assert [answer(open_pictures(opened(folder)[index])) for index in range(2)] == ["two", "three"]
 
-    @pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".tsv", "\t")])
+    @pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".csv", ";"), (".tsv", "\t")])
     def test_tables(self, folder, suffix, delimiter):
         with (folder / f"captions{suffix}").open("w", newline="", encoding="utf-8-sig") as file:
             csv.writer(file, delimiter=delimiter).writerows(
@@ -429,6 +429,12 @@ class TestSpecs:
     def test_what_lies_there_is_told(self, folder):
         with pytest.raises(SourceError, match="there is nothing at this path; .* holds: image/"):
             opened(folder / "imags")
+        (folder / "photos").mkdir()
+        (folder / "photos" / "1.jpg").write_bytes(b"")
+        with pytest.raises(SourceError, match="holds pictures and nothing that says what they show. Put a captions.csv there"):
+            opened(folder / "photos")
+        (folder / "photos" / "1.jpg").unlink()
+        (folder / "photos").rmdir()
         with pytest.raises(SourceError, match="the folder holds image/, and none of that is training data"):
             opened(folder)
         for name in ("a.csv", "b.jsonl"):

@@ -281,6 +281,8 @@ def run(args: argparse.Namespace, argv: list[str], ways: list[str]) -> dict[str,
         print(table(summary))
     for way, row in agreement.items():
         print(f"{way}: loss {row['loss']:.5f}, projection's gradient {row['gradient_distance']:.2%} from {ways[0]}'s")
+    if str(bench.dtype) != "torch.float32":
+        print("These distances are rounding: in 16 bits a gradient is 10 to 40 % from its own in 32. With --dtype float32 they vanish.")
     return {
         "model": title,
         "stage": args.stage,

@@ -94,7 +94,10 @@ def _json_lines(path: Path) -> Iterator[bytes]:
 
 
 def _rows(path: Path) -> Iterator[bytes]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as file:
+        head = file.readline()
+        file.seek(0)
+        # Spreadsheets write semicolons where the comma is for decimals.
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
         for row in csv.DictReader(file, delimiter=delimiter):
             yield json.dumps({column.strip(): value for column, value in row.items() if column is not None}).encode()

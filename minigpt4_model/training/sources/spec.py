@@ -27,6 +27,8 @@ KINDS = {
 }
 SYNTAX = "[KIND:]PATH[,images=FOLDER][@WEIGHT]"
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -135,6 +137,11 @@ def _recognise_folder(folder: Path, kind: str) -> tuple[str, Path]:
         return found[0][1], found[0][0]
     if found:
         raise SourceError(f"--data {folder}: {', '.join(path.name for path, _ in found)} could all be meant. Name one of them.")
+    if kind in ("", "captions") and any(path.suffix.lower() in PICTURES for path in folder.iterdir()):
+        raise SourceError(
+            f"--data {folder}: the folder holds pictures and nothing that says what they show. Put a captions.csv there, "
+            "with the columns image,caption and one line a picture."
+        )
     wanted = KINDS[kind] if kind else "; ".join(f"{name}: {words}" for name, words in KINDS.items())
     raise SourceError(f"--data {folder}: the folder holds {listing(folder)}, and none of that is training data. Wanted: {wanted}.")
 
