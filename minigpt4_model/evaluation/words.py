@@ -1,34 +1,27 @@
-"""What a sentence says: numbers, colours, yes or no, sides. Names are `training.pocket.judge`'s.
+"""What a sentence says: yes or no, sides. Numbers are `numerals`', colours `colour_words`', names `training.pocket.judge`'s.
 
 Pure functions of text. What counts as right is the tasks' business; what a picture shows is the corpus'.
 """
 
 import re
 from collections.abc import Iterable
-from functools import cache
 
-from ..training.pocket.colours import COLOURS
-from ..training.pocket.judge import NEGATION, asserted, clauses, find_names, plain, says
+from ..training.pocket.judge import NEGATION, asserted, clauses, find_names, plain, says, with_plurals
 
-_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS)} | {
-    "a": 1, "an": 1, "single": 1, "no": 0, "none": 0, "pair": 2, "couple": 2, "both": 2, "dozen": 12,
-}  # fmt: skip
-# Weak signs of a number: taken only where no digit or number word stands.
-_WEAK_NUMBERS = frozenset({"a", "an", "single", "no", "none", "both"})
-
-# Words for colours that neither are one of the eleven names nor stand in the table of web colours.
-_OTHER_COLOURS = {
-    "golden": "yellow", "silvery": "grey", "scarlet": "red", "ruby": "red", "cherry": "red", "burgundy": "red", "mustard": "yellow",
-    "lemon": "yellow", "amber": "orange", "peach": "orange", "apricot": "orange", "rust": "brown", "bronze": "brown", "copper": "brown",
-    "chestnut": "brown", "emerald": "green", "mint": "green", "jade": "green", "sky": "blue", "sapphire": "blue", "azure": "blue",
-    "lilac": "purple", "mauve": "purple", "rose": "pink", "cream": "white", "ivory": "white", "charcoal": "grey", "ash": "grey",
-    "ebony": "black", "blond": "yellow", "blonde": "yellow", "greyish": "grey", "grayish": "grey", "bluish": "blue", "reddish": "red",
-    "greenish": "green", "yellowish": "yellow", "brownish": "brown", "pinkish": "pink", "purplish": "purple", "whitish": "white",
-    "blackish": "black",
-}  # fmt: skip
-# Names of web colours that are first of all something else: "the snow", "a tomato".
-_NOT_COLOURS = frozenset({"snow", "tomato", "chocolate", "wheat", "linen", "plum", "peru", "orchid", "thistle", "transparent"})
+_UNSURE = re.compile(
+    r"\b(?:(?:not|cannot|[a-z]+n't) (?:\w+ ){0,2}?(?:sure|certain|clear|know|tell|say|determine|possible)"
+    r"|(?:hard|difficult|impossible) to (?:\w+ )?(?:tell|say|know|see|determine)"
+    r"|unsure|uncertain|unclear|nobody knows|no (?:idea|way to (?:tell|know))|yes (?:or|and|/) no)\b"
+)
+_DOUBTED = re.compile(r"\b(?:maybe|perhaps|possibly|might|may be|could be|yes (?:or|and|/) no)\b")
+_END = r"(?=\s*(?:$|[,.;:!()])|\s+[-–—])"
+_LEADING = re.compile(rf"(?:(?P<yes>yes|yeah|yep|yup)\b(?! (?:or|and|/) no\b)|(?:no|nope|nah)\b{_END})[\s,;:.!()–—-]*")
+_ABOUT_ONESELF = re.compile(r"(?:(?:but|well|and|actually|i|it|that|we|is|am|i'm|it's|can|could)\s+)*")
+# Words that agree, but also begin sentences which say something else: they decide only where nothing else does.
+_AGREES = re.compile(
+    rf"(?:sure|certainly|of course|indeed|absolutely|definitely|exactly|(?:(?:that is|that's) )?(?:correct|right|true)){_END}"
+)
+_DISAGREES = re.compile(rf"(?:(?:that is|that's|this is) )?(?:incorrect|false|wrong|untrue){_END}")
 
 
 def words_of(text: str) -> list[str]:
@@ -39,84 +32,35 @@ def words_of(text: str) -> list[str]:
 def yes_or_no(text: str, names: Iterable[str] = ()) -> str:
     """ "yes", "no" or "" when neither is said.
 
-    The first word decides ("No, there is no dog."). Without one, a negation in the first sentence is a no, and asserting one
-    of `names`, the thing asked for, is a yes.
+    A question that is told again says nothing. "Yes" and "no" at the beginning decide ("No, there is no dog."; not "No dog …" or "Right
+    next to …", which are read on). Then what is doubted is neither; asserting one of `names`, the thing asked for, is a yes, and a
+    negation is a no.
     """
-    first = re.split(r"(?<=[.!?])\s", plain(text), maxsplit=1)[0]
-    spoken = words_of(first)
-    if spoken and spoken[0] in ("yes", "yeah", "yep", "yup", "sure", "certainly", "correct", "indeed", "right"):
-        return "yes"
-    if spoken and spoken[0] in ("no", "nope", "nah", "neither", "none", "not"):
-        return "no"
-    if {"yes", "no"} & set(spoken) == {"yes"}:
-        return "yes"
-    if NEGATION.search(first):
-        return "no"
     names = list(names)
-    return "yes" if names and says(text, names) else ""
+    sentences = [part for part in re.findall(r"[^.!?]+[.!?]*", plain(text)) if words_of(part) and not part.endswith("?")]
+    for place, sentence in enumerate(sentences):
+        said = _sentence_says(sentence.strip(), names, later=place > 0)
+        if said:
+            return said.removesuffix("unsure")
+    return "yes" if any(_AGREES.match(sentence.strip()) for sentence in sentences) else ""
 
 
-def number_said(text: str, nouns: Iterable[str] = ()) -> int | None:
-    """The number a sentence gives for `nouns`, in digits or words; None when it gives none or several.
-
-    A number right before one of the nouns (with at most two words between) comes first: in "two dogs and one cat" that of the
-    dogs is two. "a dog" counts as one when nothing stronger is said.
-    """
-    said = plain(text)
-    found = [(match, _number(match[0])) for match in re.finditer(r"(?<![^\W_])(?:\d{1,3}|[a-z]+)(?![^\W_])", said)]
-    numbers = [(match, number) for match, number in found if number is not None]
-    places = [match.start() for match in find_names(said, nouns)] if nouns else []
-    for kinds in (lambda word: word not in _WEAK_NUMBERS, lambda word: word in _WEAK_NUMBERS):
-        some = [(match, number) for match, number in numbers if kinds(match[0])]
-        before = {
-            number for match, number in some for place in places if _is_before(said[match.end() : place] if place >= match.end() else ".")
-        }
-        if len(before) == 1:
-            return before.pop()
-        distinct = {number for _, number in some}
-        if len(distinct) == 1:
-            return distinct.pop()
-        if distinct:
-            return None
-    return None
-
-
-def _number(word: str) -> int | None:
-    return int(word) if word.isdecimal() else _NUMBER_WORDS.get(word)
-
-
-def _is_before(between: str) -> bool:
-    return len(between.split()) <= 2 and not re.search(r"[.,;:!?]|\band\b", between)
-
-
-@cache
-def _colour_words() -> dict[str, str]:
-    """Colour word -> one of the eleven names: web colours by the rule that names pixels, then common words beside them."""
-    import numpy as np
-    from PIL import ImageColor
-
-    from ..training.pocket.colours import colour_names
-
-    web = {word: ImageColor.getrgb(word) for word in ImageColor.colormap if word not in _NOT_COLOURS}
-    named = colour_names(np.array(list(web.values()), np.uint8))
-    nearest = {word: COLOURS[int(index)] for word, index in zip(web, named, strict=True)}
-    return nearest | _OTHER_COLOURS | {colour: colour for colour in COLOURS} | {"gray": "grey"}
-
-
-def colours_said(text: str) -> list[str]:
-    """The colours a sentence asserts, each as one of the eleven names, in the order said. "not red" says nothing of red."""
-    table = _colour_words()
-    found = []
-    for clause in clauses(text):
-        spoken = words_of(asserted(clause))
-        for place, word in enumerate(spoken):
-            pair = f"{word}{spoken[place + 1]}" if place + 1 < len(spoken) else ""  # "dark green" is the web colour darkgreen
-            colour = table.get(pair) or table.get(word)
-            if place and table.get(f"{spoken[place - 1]}{word}"):
-                continue  # the second word of a pair already taken
-            if colour and colour not in found:
-                found.append(colour)
-    return found
+def _sentence_says(sentence: str, names: list[str], later: bool) -> str:
+    """ "yes", "no", "unsure" or "" of one sentence. A `later` one must speak of the thing to deny it."""
+    if leading := _LEADING.match(sentence):
+        told = _ABOUT_ONESELF.match(sentence, leading.end())
+        return "unsure" if _UNSURE.match(sentence, told.end()) else "yes" if leading["yes"] else "no"
+    if _UNSURE.search(sentence):
+        return "unsure"
+    if _DISAGREES.match(sentence):
+        return "no"
+    parts = clauses(sentence)
+    sure = [part for part in parts if not _DOUBTED.search(part)]
+    if any("yes" in words_of(asserted(part)) or (names and says(part, names)) for part in sure):
+        return "yes"
+    if any(NEGATION.search(part) for part in sure) and (not later or not names or find_names(sentence, names)):
+        return "no"
+    return "unsure" if len(sure) < len(parts) else ""
 
 
 _SIDES = {"left": "right", "right": "left", "above": "below", "below": "above"}
@@ -124,24 +68,66 @@ _SIDE_WORDS = {
     "left": "left", "right": "right", "above": "above", "top": "above", "below": "below", "beneath": "below", "under": "below",
     "bottom": "below",
 }  # fmt: skip
+# "top left" is on the left.
+_SIDE = re.compile(rf"(?<![^\W_])(?:(?:top|bottom|upper|lower)[ -](?=left|right))?({'|'.join(_SIDE_WORDS)})(?![^\W_])")
+# "Right next to" and "right above" say how near, "the right in this picture" says where.
+_HOW_NEAR = re.compile(r"right (?:next|beside|by|under|above|below|behind|in|there|here|on|at|now)\b")
+_PLACED = re.compile(r"\b(?:the|to|its|far|upper|lower|top|bottom)[ -]$")
+# What a side is the side of: "left (hand side) of the big dog", "below the dog".
+_OF = re.compile(r"(?:[- ]hand)?(?: (?:side|part|half|corner|edge))? of (?:the |a |an |that |this |its )?(?:[^\W_]+ ){0,2}$")
+_PREPOSITIONS = frozenset({"above", "below", "beneath", "under"})
+_UNDER = re.compile(r" (?:the |a |an |that |this )?(?:[^\W_]+ ){0,2}$")
+_VERB = re.compile(r"\b(?:is|are|was|were|there|stands?|sits?|lies|you|we|i|with|has|have|shows?)\b")
 
 
 def side_said(text: str, thing: Iterable[str], other: Iterable[str] = ()) -> str:
     """Where a sentence says `thing` is: "left", "right", "above", "below", or "" when it does not say.
 
-    Clauses about `other` alone are passed over, and "the dog is to the left of the cat" places the cat on the right.
+    Of a clause only what it asserts counts. Clauses about `other` alone are passed over. What follows "left of" is what the place is
+    told from: "the dog is to the left of the cat" and "to the left of the cat is the dog" both place the cat on the right.
     """
     thing, other = list(thing), list(other)
     for clause in clauses(text):
-        side = next((word for word in words_of(clause) if word in _SIDE_WORDS), "")
-        if not side:
-            continue
-        where = re.search(rf"\b{side}\b", clause)
-        named, others = find_names(clause, thing), find_names(clause, other)
-        after = bool(named) and named[0].start() > where.start() and (not others or others[0].start() < where.start())
-        if after and (others or re.search(rf"\b(?:{side}) (?:of|side of)\b", clause)):
-            return _SIDES[_SIDE_WORDS[side]]
-        if others and not named and others[0].start() < where.start():
-            continue
-        return _SIDE_WORDS[side]
+        said = asserted(clause)
+        if find_names(clause[len(said) :], thing):
+            continue  # "on the left there is no dog"
+        for part in _one_side_each(said):
+            side = _side_of_thing(part, thing, other)
+            if side:
+                return side
     return ""
+
+
+def _side_words(clause: str) -> list[tuple[str, int, int]]:
+    """(side word, start, end) of each, without the "right" of "right next to"."""
+    found = [(match[1], match.start(1), match.end(1)) for match in _SIDE.finditer(clause)]
+    return [one for one in found if not (one[0] == "right" and _HOW_NEAR.match(clause, one[1]) and not _PLACED.search(clause[: one[1]]))]
+
+
+def _one_side_each(clause: str) -> list[str]:
+    """The clause, parted at an "and" with a side on either hand: "a dog on the left and an apple on the right"."""
+    parts = re.split(r"\band\b", clause)
+    return parts if len(parts) > 1 and all(_side_words(part) for part in parts) else [clause]
+
+
+def _side_of_thing(clause: str, thing: list[str], other: list[str]) -> str:
+    sides = _side_words(clause)
+    if not sides:
+        return ""
+    word, start, end = sides[0]
+    side = _SIDE_WORDS[word]
+    things = with_plurals(thing)
+    named = [(match, match[0].replace("-", " ") in things or match[0] in things) for match in find_names(clause, [*thing, *other])]
+    anchor = next(((match, own) for match, own in named if match.start() >= end), None)
+    if anchor:
+        between = clause[end : anchor[0].start()]
+        pattern = _UNDER if word in _PREPOSITIONS else _OF
+        if not pattern.fullmatch(between) or _VERB.search(between):
+            anchor = None
+    if anchor and anchor[1]:
+        return _SIDES[side]
+    # Whose side it is: what is named first before it, else first after it; nothing named is "it", the thing asked about.
+    subject = next((own for match, own in named if match.start() < start), None)
+    if subject is None:
+        subject = next((own for match, own in named if match.start() >= end and (not anchor or match is not anchor[0])), True)
+    return side if subject else ""

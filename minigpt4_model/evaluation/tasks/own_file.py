@@ -15,8 +15,8 @@ from ...chat.messages import question
 from ...training.pocket.colours import COLOURS
 from ...training.pocket.judge import plain, says
 from ..items import EvaluationError, Item, Judge, Task, Verdict
+from ..numerals import number_said
 from ..statistics import share_right
-from ..words import number_said
 from .scenes import judge_colour
 from .sketches import judge_page, page_figures
 from .yes_no import detection_figures, judge_yes_no

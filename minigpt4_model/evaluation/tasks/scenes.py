@@ -10,9 +10,11 @@ from ...chat.messages import question, text_message
 from ...training.pocket.scenes import LEFT_OF, SceneObject
 from ...training.pocket.wording import mention, number_word, plural
 from .. import corpus
+from ..colour_words import colours_said
 from ..items import Figure, Item, Judged, Task, Verdict
+from ..numerals import number_said
 from ..statistics import share, share_of
-from ..words import colours_said, number_said, side_said
+from ..words import side_said
 from .naming import judge_name
 
 PAIRS, COUNTED, COLOURED, FOLLOWED = 150, 120, 150, 80

@@ -11,7 +11,19 @@ from functools import cache
 from .render import Sprite
 from .wording import plural
 
-NEGATION = re.compile(r"\b(?:no|not|never|none|neither|nor|without|nothing|cannot|isn't|aren't|don't|doesn't|didn't|can't|won't|wasn't)\b")
+# "No doubt" and "not only" deny nothing. Contracted verbs all end in "n't".
+NEGATION = re.compile(
+    r"\b(?:no(?! (?:doubt|question|problem|worries)\b)|not(?! (?:only|just|merely|simply)\b)|without(?! (?:a |any )?doubt\b)"
+    r"|never|none|neither|nor|nothing|nobody|cannot|rather than|instead of|[a-z]+n't)(?![^\W_])"
+)
+# "The dog is not there": what stands before the negation is denied all the same.
+_PLACE = r"(?:anywhere )?in (?:the|this|that|either) (?:picture|image|photo|photograph|drawing|scene)"
+_DENIED_PLACE = re.compile(
+    r"\b(?:is|are|was|were|can|ca|could) ?(?:not|n't|never)(?: be)?(?: actually| clearly)? "
+    rf"(?:there|here|present|visible|seen|shown|depicted|pictured|{_PLACE})\b"
+)
+_PART_OF = re.compile(r"\b(?:of|whose)\b|'s\b")  # "the tail of the dog is not shown" speaks of a dog
+_BUT_IT = re.compile(r"\b(?:anything|everything) but\b")
 
 
 def names_it(text: str, sprite: Sprite) -> bool:
@@ -20,8 +32,9 @@ def names_it(text: str, sprite: Sprite) -> bool:
 
 
 def plain(text: str) -> str:
-    """Lower case, typographic quotes made plain, white space single."""
-    return re.sub(r"\s+", " ", text.lower().replace("’", "'").replace("‘", "'")).strip()
+    """Lower case, typographic quotes made plain, Markdown's emphasis (*so*, __so__, `so`) taken off, white space single."""
+    bare = re.sub(r"(?<![^\W_])[*_`]+|[*_`]+(?![^\W_])", "", text.lower().replace("’", "'").replace("‘", "'"))
+    return re.sub(r"\s+", " ", bare).strip()
 
 
 def with_plurals(names: Iterable[str]) -> set[str]:
@@ -53,9 +66,13 @@ def says(text: str, names: Iterable[str]) -> bool:
 
 def clauses(text: str) -> list[str]:
     """A text in parts that say one thing each: at marks, "but", "while", "and the", "whereas"."""
-    return [part.strip() for part in re.split(r"[.,;:!?()\n]|\bbut\b|\bwhile\b|\bwhereas\b|\band (?=the\b)", plain(text)) if part.strip()]
+    said = _BUT_IT.sub("not", plain(text.replace("\n", "; ")))
+    return [part.strip() for part in re.split(r"[.,;:!?()]|\bbut\b|\bwhile\b|\bwhereas\b|\band (?=the\b)", said) if part.strip()]
 
 
 def asserted(clause: str) -> str:
-    """What a clause says before its negation, if it has one."""
+    """What a clause says before its negation, if it has one; "" where the negation says that it is not there."""
+    denied = _DENIED_PLACE.search(clause)
+    if denied and not _PART_OF.search(clause[: denied.start()]):
+        return ""
     return NEGATION.split(clause, maxsplit=1)[0]
