@@ -1,6 +1,7 @@
 """Runs in programs of their own: killed for good, interrupted politely, and shared out over two processes."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,13 +58,16 @@ def test_killed_twice_the_curve_is_that_of_an_uninterrupted_run(straight, tmp_pa
     assert not list(directory.glob("*.tmp"))
 
 
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path):
+def two_processes() -> tuple[str, ...]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
-    two = train(tmp_path / "two", "--per-device-batch-size", "1", launcher=launcher)
+    return ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path):
+    two = train(tmp_path / "two", "--per-device-batch-size", "1", launcher=two_processes())
     assert two.returncode == 0, two.stderr
     assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS]) == 0
     assert json.loads((tmp_path / "two" / "report.json").read_text())["processes"] == 2
@@ -71,6 +75,51 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 5e-5
     for record, other in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
         assert other == pytest.approx(record, rel=2e-4)
+
+
+def answers(directory: Path) -> list[dict]:
+    return json.loads((directory / "samples.json").read_text())["columns"]
+
+
+@pytest.mark.slow
+def test_sharded_processes_learn_and_answer_as_one_does_and_go_on(tmp_path):
+    assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS, "--answers"]) == 0
+    sharded = tmp_path / "sharded"
+    for _ in ("anew", "from the checkpoint of step 4"):
+        done = train(sharded, "--fsdp", "--answers", launcher=two_processes())
+        assert done.returncode == 0, done.stderr
+        ours, theirs = (load_state(directory)["model"] for directory in (tmp_path / "one", sharded))
+        assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 5e-5
+        assert answers(sharded) == answers(tmp_path / "one") and len(answers(sharded)) == 2
+        for record, other in zip(curve(tmp_path / "one"), curve(sharded), strict=True):
+            assert other == pytest.approx(record, rel=2e-4)
+        (sharded / "report.json").unlink()
+        shutil.rmtree(sharded / "checkpoint-6")
+    # The state is whole, so that a run may also go on without shards.
+    assert tiny_training.main(["--output-dir", str(sharded), *FLAGS, "--answers"]) == 0
+    theirs = load_state(sharded)["model"]
+    assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 5e-5
+
+
+@pytest.mark.slow
+def test_sharded_in_16_bits_with_a_frozen_qformer(tmp_path):
+    more = ["--mixed-precision", "bf16", "--no-train-qformer", "--gradient-checkpointing", "--answers"]
+    done = train(tmp_path / "sharded", *more, "--fsdp", launcher=two_processes())
+    assert done.returncode == 0, done.stderr
+    assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS, *more]) == 0
+    losses = [[record["loss"] for record in curve(tmp_path / name) if "loss" in record] for name in ("one", "sharded")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.slow
+def test_machines_that_share_no_folder_are_told_so(tmp_path):
+    done = train(tmp_path, "--apart", launcher=two_processes())
+    assert done.returncode == 0, done.stderr
+    assert load_state(tmp_path / "0")["step"] == 6 and load_state(tmp_path / "1") is None
+    (tmp_path / "0" / "report.json").unlink()
+    done = train(tmp_path, "--apart", launcher=two_processes())
+    assert done.returncode != 0
+    assert "holds no checkpoint for process 1 and the checkpoint of step 6 for process 0. It has to be one folder" in done.stderr
 
 
 @pytest.mark.slow
@@ -110,9 +159,16 @@ def test_a_device_that_is_not_there():
             build_accelerator(device="cuda")
 
 
-@pytest.mark.parametrize("precision, dtype", [("bf16", "bfloat16"), ("no", "float32"), ("auto", "bfloat16")])
+@pytest.mark.parametrize("precision, dtype", [("bf16", "bfloat16"), ("no", "float32")])
 def test_frozen_parts_are_loaded_as_they_are_computed(precision, dtype):
     assert frozen_dtype(build_accelerator(precision, "cpu")) == dtype
+
+
+@pytest.mark.parametrize("native, precision", [(True, "bf16"), (False, "no")])
+def test_16_bits_on_a_processor_only_where_it_computes_them_natively(monkeypatch, native, precision):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert build_accelerator("auto", "cpu").mixed_precision == precision
 
 
 def test_the_random_state_comes_back():

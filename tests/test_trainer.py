@@ -121,6 +121,28 @@ def test_gradient_checkpointing_changes_no_loss(tiny, tmp_path):
     assert checkpointed == pytest.approx(plain, rel=1e-5)
 
 
+def test_gradient_checkpointing_changes_no_answer(model, tmp_path):
+    class Answering(Naming):
+        def samples(self):
+            ids = torch.tensor([[1, *[self.image_token_id] * 32, 400]])
+            pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+            said = self.model.generate(input_ids=ids, pixel_values=pixels, max_new_tokens=5, do_sample=False)
+            return [SampleAnswer(PIL.Image.new("RGB", (8, 8)), "What is it?", str(said.tolist()))]
+
+        def evaluate(self, model, add_up):
+            modes.append(self.model.language_model.training)
+            return super().evaluate(model, add_up)
+
+    modes, columns = [], []
+    for name, checkpointed in (("plain", False), ("checkpointed", True)):
+        trained = copy.deepcopy(model)
+        Trainer(trained, Answering(trained), arguments(tmp_path / name, max_steps=3, gradient_checkpointing=checkpointed)).train()
+        columns.append(json.loads((tmp_path / name / "samples.json").read_text())["columns"])
+        assert trained.language_model.training == checkpointed  # and it goes on learning as it did
+    assert columns[0] == columns[1] and len(columns[0]) == 2
+    assert modes == [False, False]
+
+
 def test_accumulating_gradients_changes_nothing(tiny, tmp_path):
     for name, given in (("whole", {}), ("pieces", {"per_device_batch_size": 1}), ("uneven", {"per_device_batch_size": 3})):
         model = copy.deepcopy(tiny)

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -58,12 +59,16 @@ def load_trained_state(model: MiniGPT4ForConditionalGeneration, tensors: State) 
     own = model.state_dict()
     with torch.no_grad():
         for key, tensor in tensors.items():
-            target = own[key]
-            if hasattr(target, "full_tensor"):
-                from torch.distributed.tensor import distribute_tensor
+            own[key].copy_(shared_like(own[key], tensor))
 
-                tensor = distribute_tensor(tensor.to(target.device), target.device_mesh, target.placements)
-            target.copy_(tensor)
+
+def shared_like(target: torch.Tensor, tensor: Any) -> Any:
+    """A whole tensor, shared out over processes where `target` is; a scalar as it is. Every process has to call this."""
+    if not hasattr(target, "full_tensor") or not isinstance(tensor, torch.Tensor) or tensor.ndim == 0:
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(target.device), target.device_mesh, target.placements)
 
 
 def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dtype: torch.dtype | None = None) -> None:

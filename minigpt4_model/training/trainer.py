@@ -9,8 +9,8 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Generator, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -29,7 +29,6 @@ from .checkpoint import (
     explained,
     find_checkpoints,
     keep_best,
-    load_state,
     load_trained_state,
     make_writable,
     save_checkpoint,
@@ -100,7 +99,7 @@ class Trainer:
         if arguments.gradient_checkpointing:
             # Llama has no dropout: its training mode differs in nothing else.
             model.language_model.train().gradient_checkpointing_enable({"use_reentrant": False})
-        self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(parameters, arguments))
+        self.wrapped, self.optimizer = processes.prepare(self.accelerator, model, build_optimizer(parameters, arguments))
         self.parameters = [parameter for parameter in self.wrapped.parameters() if parameter.requires_grad]
         self.rate = LearningRate(
             arguments.learning_rate,
@@ -231,8 +230,20 @@ class Trainer:
             "with a lower --learning-rate or --mixed-precision bf16."
         )
 
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """No gradients, and an LLM as it is in use: in its training mode gradient checkpointing would take its memory of the prompt."""
+        llm = self.model.language_model
+        training = llm.training
+        llm.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            llm.train(training)
+
     def _evaluate(self) -> None:
-        with torch.no_grad():
+        with self._answering():
             metrics = self.objective.evaluate(self.wrapped, self.add_up)
         if metrics:
             self.log.write({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
@@ -247,7 +258,7 @@ class Trainer:
                     keep_best(self.arguments.output_dir / "best", lambda new: write_projection(new, tensors, self.model.config))
 
     def _show_samples(self) -> None:
-        with torch.no_grad():
+        with self._answering():
             answers = self.objective.samples()
         if answers and self.accelerator.is_main_process:
             with explained(self.arguments.output_dir):
@@ -260,7 +271,7 @@ class Trainer:
             "best_score": self.best_score,
             "seconds": self.seconds,
             "model": tensors,
-            "optimizer": processes.optimizer_state(self.accelerator, self.model, self.optimizer),
+            "optimizer": processes.optimizer_state(self.optimizer),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
             "objective": gather_object([self.objective.state()]),
             "random": gather_object([processes.random_state(self.accelerator.device)]),
@@ -278,7 +289,7 @@ class Trainer:
     def _resume(self) -> None:
         directory = self.arguments.output_dir
         self.accelerator.wait_for_everyone()
-        state = load_state(directory)
+        state = processes.load_state_together(directory)
         if state is None:
             return
         changed = sorted(name for name in self.binding | state["binding"] if self.binding.get(name) != state["binding"].get(name))
@@ -289,7 +300,7 @@ class Trainer:
                 "Give the same to go on with it, or another --output-dir to start anew."
             )
         load_trained_state(self.model, state["model"])
-        processes.load_optimizer_state(self.accelerator, self.model, self.optimizer, state["optimizer"])
+        processes.load_optimizer_state(self.optimizer, state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         # With another number of processes there is no state for each; nothing in the model draws random numbers.
