@@ -11,7 +11,7 @@ import pytest
 from minigpt4_model.evaluation import corpus, vocabulary
 from minigpt4_model.evaluation.items import Item, Judged
 from minigpt4_model.evaluation.suites import build_tasks
-from minigpt4_model.evaluation.tasks import hallucination, naming, photographs, scenes, several_pictures, sketches, yes_no
+from minigpt4_model.evaluation.tasks import hallucination, naming, no_picture, photographs, scenes, several_pictures, sketches, yes_no
 from minigpt4_model.training.pocket.collections import collection
 from minigpt4_model.training.pocket.names import HELD_OUT_FILE, lookup, split_of, table
 from minigpt4_model.training.pocket.render import Picture, sprites_home, write_sprites
@@ -228,6 +228,40 @@ def test_compared_pictures_ask_for_both_and_for_one(tasks):
 
 
 @pytest.mark.parametrize(
+    ("answer", "which"),
+    [
+        ("The one on the right.", "second"),
+        ("The one on the left.", "first"),
+        ("The right one.", "second"),
+        ("It is not the first picture but the second.", "second"),
+        ("It isn't the second one, it's the first.", "first"),
+        ("The first picture does not show the cat; the second does.", "second"),
+        ("The first picture has no cat. The second one has.", "second"),
+        ("The second and not the first.", "second"),
+        ("The second rather than the first.", "second"),
+        ("The first one shows a dog, the second one a cat.", "second"),
+        ("The first shows a cat and the second a dog.", "first"),
+        ("A dog on the left and a cat on the right.", "second"),
+        ("Which one shows the cat, the first or the second? The second.", "second"),
+        ("It is the first or the second.", ""),
+        ("Picture 2.", "second"),
+        ("1", "first"),
+        ("Image one shows it.", "first"),
+        ("One of the two.", ""),
+        ("A picture of two cats.", ""),
+        ("At first glance, the second.", "second"),
+        ("The **second** picture.", "second"),
+        ("Not the first.", ""),
+        ("Both.", ""),
+    ],
+)
+def test_which_of_two_is_said(answer, which):
+    item = Item("", "", [], {"which": "second", "names": ["cat", "kitten"]})
+    assert several_pictures.which_said(answer, item.expected["names"]) == which
+    assert several_pictures.judge_compared(item, answer).right is (which == "second")
+
+
+@pytest.mark.parametrize(
     ("answer", "says_so"),
     [
         ("There is no picture: please add one.", True),
@@ -235,6 +269,36 @@ def test_compared_pictures_ask_for_both_and_for_one(tasks):
         ("Please upload the photo you mean.", True),
         ("I cannot see it.", True),
         ("No picture was given.", True),
+        ("There isn't an image attached.", True),
+        ("I don't have access to any picture.", True),
+        ("You haven't given me a picture.", True),
+        ("I was not given an image.", True),
+        ("I'm not able to see images.", True),
+        ("The picture you mentioned is missing.", True),
+        ("The image did not load.", True),
+        ("Your photo wasn't attached.", True),
+        ("I don't know which picture you mean.", True),
+        ("Could you send me the image?", True),
+        ("Without a picture I can only guess.", True),
+        ("I can't see anything.", True),
+        ("Which picture?", True),
+        ("There are no people in the picture, just a brown dog on grass.", False),
+        ("The picture shows a dog that isn't happy.", False),
+        ("A dog, not a cat, is in the picture.", False),
+        ("I don't see any people in the image, but there is a cat.", False),
+        ("There is nothing on the left of the picture.", False),
+        ("It isn't a photo but a drawing of a dog.", False),
+        ("The picture shows a dog with a missing leg.", False),
+        ("In the picture there is no dog.", False),
+        ("The drawing shows a house without windows.", False),
+        ("I can't see a cat, only a dog.", False),
+        ("Two children share a picture book.", False),
+        ("A man is showing a photo to his friend.", False),
+        ("There are no pictures on the wall.", False),
+        ("The image shows a cat and the dog is not visible.", False),
+        ("The dog in the picture is not given a name.", False),
+        ("The tail of the dog in the image is missing.", False),
+        ("One leg of the dog on the photo did not appear.", False),
         ("It is a cat.", False),
         ("The picture shows a dog.", False),
         ("Paris.", False),
@@ -242,8 +306,8 @@ def test_compared_pictures_ask_for_both_and_for_one(tasks):
 )
 def test_without_a_picture_it_should_say_so(answer, says_so):
     asked, needless = (Item("", "", [], {"about_a_picture": about}) for about in (True, False))
-    assert several_pictures.judge_no_picture(asked, answer).right is says_so
-    assert several_pictures.judge_no_picture(needless, answer).right is not says_so
+    assert no_picture.judge_no_picture(asked, answer).right is says_so
+    assert no_picture.judge_no_picture(needless, answer).right is not says_so
 
 
 def test_made_up_objects_are_counted():

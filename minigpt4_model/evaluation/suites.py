@@ -10,9 +10,10 @@ def pocket_tasks() -> list[Task]:
     """What the project measures of the pocket model, on pictures it was not trained on."""
     from .tasks.hallucination import descriptions, yardstick
     from .tasks.naming import naming_held_out_files, naming_style
+    from .tasks.no_picture import no_picture
     from .tasks.photographs import photographs
     from .tasks.scenes import colours, counting, follow_ups, left_or_right, two_objects
-    from .tasks.several_pictures import compared, no_picture
+    from .tasks.several_pictures import compared
     from .tasks.sketches import page_sketches
     from .tasks.yes_no import yes_no
 

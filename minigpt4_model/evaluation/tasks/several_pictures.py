@@ -1,13 +1,13 @@
-"""Two pictures in one question, and no picture at all."""
+"""Two pictures in one question: what they show, and which of them shows a thing."""
 
 import re
 from collections.abc import Iterator, Sequence
 
 from ...chat.messages import question
-from ...training.pocket.judge import plain
+from ...training.pocket.judge import asserted, clauses, says
 from .. import corpus
 from ..items import Figure, Item, Judged, Task, Verdict
-from ..statistics import share, share_of
+from ..statistics import share_of
 from .naming import judge_name
 
 COMPARED = 60
@@ -19,12 +19,55 @@ def judge_compared(item: Item, answer: str) -> Verdict:
     if "which" not in wanted:
         named = [judge_name(Item("", "", [], {"names": names}), answer).right for names in wanted["objects"]]
         return Verdict(all(named), {"both": all(named)}, f"named {sum(named)} of 2")
-    said = re.search(
-        r"\b(first|second|1st|2nd|former|latter|one|two|1|2|left|right)\b", re.sub(r"\bone of\b|\bthe (two|2)\b", " ", plain(answer))
-    )
-    first = {"first", "1st", "former", "one", "1", "left"}
-    which = "" if not said else "first" if said[0] in first else "second"
+    which = which_said(answer, wanted["names"])
     return Verdict(which == wanted["which"], {"which": which == wanted["which"]}, f"said: {which or 'neither'}")
+
+
+# "Picture one" and a bare "1" are ordinals; "the one on the right" and "a picture of two cats" have none in "one" and "two".
+_PICTURE_NUMBER = r"(?:(?:picture|image|photo|drawing|number|option)s? #?|^(?:it is |it's )?|#)"
+_FIRST = re.compile(
+    r"(?<![^\W_])(?:(?<!\bat )first(?! (?:glance|sight|of all)\b)|1st|former|left)(?![^\W_])"
+    rf"|{_PICTURE_NUMBER}(?:one|1)(?= (?:shows|has|is)\b|$)"
+)
+_SECOND = re.compile(
+    r"(?<![^\W_])(?:second|2nd|latter|right(?! (?:next|beside|there|here|away|above|below|under|behind)\b))(?![^\W_])"
+    rf"|{_PICTURE_NUMBER}(?:two|2)(?= (?:shows|has|is)\b|$)"
+)
+_DENIES_BEFORE = re.compile(r"\b(?:do|does|did|is|are|was|were|has|have|can|could)$")
+
+
+def which_said(answer: str, names: Sequence[str]) -> str:
+    """ "first", "second" or "": the picture that an answer gives for `names`, or at all where it does not say for what.
+
+    What is denied counts for nothing: "not the first but the second", "the first picture does not show it".
+    """
+    told = re.sub(r"[^.!?\n]*\?", " ", answer)  # a question told again
+    parts = [part for clause in clauses(told) for part in _one_each(_not_denied(clause))]
+    found = [(which, says(part, names)) for part in parts if (which := _ordinal(part))]
+    return next((which for which, own in found if own), found[0][0] if found else "")
+
+
+def _ordinal(part: str) -> str:
+    first, second = _FIRST.search(part), _SECOND.search(part)
+    if first and second:
+        return "" if re.search(r"\bor\b", part) else "first" if first.start() < second.start() else "second"
+    return "first" if first else "second" if second else ""
+
+
+def _not_denied(clause: str) -> str:
+    """The clause; of one with a negation only what stands before it, where it denies the other picture: "the first and not the second"."""
+    said = asserted(clause)
+    if said == clause:
+        return clause
+    follows = clause[len(said) :]
+    the_other = _ordinal(follows) and not re.match(r"\w+n't|cannot", follows) and not _DENIES_BEFORE.search(said.strip())
+    return said if the_other else ""
+
+
+def _one_each(clause: str) -> list[str]:
+    """The clause, parted at an "and" with a picture on either hand: "a dog on the left and a cat on the right"."""
+    parts = re.split(r"\band\b", clause)
+    return parts if len(parts) > 1 and all(map(_ordinal, parts)) else [clause]
 
 
 def compared() -> Task:
@@ -45,7 +88,7 @@ def compared() -> Task:
             else:
                 name = (first, second)[which].name
                 asked = f"Which picture shows the {name}, the first or the second?"
-                expected = {"which": ("first", "second")[which]}
+                expected = {"which": ("first", "second")[which], "names": corpus.accepted((first, second)[which])}
                 shown = expected["which"]
             yield Item(f"{task}/{index}", task, [question(asked, images)], expected, shown, {"max_new_tokens": 64})
 
@@ -53,74 +96,3 @@ def compared() -> Task:
         return [share_of(judged, "both pictures named", "both"), share_of(judged, "the right one of two", "which")]
 
     return Task(task, "Two pictures compared", items, judge_compared, figures)
-
-
-ABOUT_A_PICTURE = (
-    "What is in this picture?",
-    "Describe the image.",
-    "What is this?",
-    "What colour is it in the picture?",
-    "How many animals are there in the picture?",
-    "Can you describe this photo in detail?",
-    "Is there a dog in the picture?",
-    "What is on the left of the picture?",
-    "What do you see?",
-    "Write a poem about this picture.",
-    "What does the drawing show?",
-    "Turn this sketch into HTML.",
-    "Which animal is this?",
-    "What is the main object in this picture?",
-    "Please caption this image.",
-    "Tell me about this picture.",
-)
-ABOUT_NO_PICTURE = (
-    "What is the capital of France?",
-    "Name three colours.",
-    "What is two plus two?",
-    "Write one sentence about the sea.",
-    "What do cats like to eat?",
-    "Say hello in one short sentence.",
-    "Which month comes after May?",
-    "What is bread made of?",
-)
-_PICTURE = r"(?:picture|image|photo|photograph|drawing|sketch|attachment|file)s?"
-_NOT = r"(?:no|not|don't|do not|doesn't|didn't|did not|haven't|hasn't|isn't|aren't|can't|cannot|can not|couldn't|unable|without)"
-_GIVEN = r"(?:attached|provided|there|given|included|shared|uploaded|available)"
-_SAYS_NONE = re.compile(
-    rf"\b{_NOT}\b[^.!?]*\b{_PICTURE}\b"
-    rf"|\b{_PICTURE}\b[^.!?]*\b(?:missing|not {_GIVEN}|isn't|wasn't)\b"
-    rf"|\b(?:share|upload|attach|provide|send|show me)\b[^.!?]*\b{_PICTURE}\b"
-    r"|\b(?:can't|cannot|can not|don't|do not|unable to) see (?:any|it|anything|a)\b"
-)
-
-
-def judge_no_picture(item: Item, answer: str) -> Verdict:
-    """Whether the answer says that there is no picture, or asks for one; it should when the question is about one, and only then."""
-    says_none = bool(_SAYS_NONE.search(plain(answer)))
-    key = "admits" if item.expected["about_a_picture"] else "objects"
-    return Verdict(says_none == item.expected["about_a_picture"], {key: says_none}, f"says so: {'yes' if says_none else 'no'}")
-
-
-def no_picture() -> Task:
-    """Questions about a picture that was not given, and ordinary questions, which need none."""
-    task = "no-picture"
-
-    def items() -> Iterator[Item]:
-        # Two that need a picture, one that needs none: any first N hold both.
-        order = [(True, text) for text in ABOUT_A_PICTURE]
-        for place, text in enumerate(ABOUT_NO_PICTURE):
-            order.insert(3 * place + 2, (False, text))
-        for index, (about, text) in enumerate(order):
-            shown = "says that there is no picture" if about else "an answer, without asking for a picture"
-            yield Item(f"{task}/{index}", task, [question(text)], {"about_a_picture": about}, shown, {"max_new_tokens": 64})
-
-    def figures(judged: Sequence[Judged]) -> list[Figure]:
-        wrongly = share(
-            "asks for a picture where none is needed",
-            [one.verdict.values["objects"] for one in judged if "objects" in one.verdict.values],
-            less_is_better=True,
-            looks=False,
-        )
-        return [share_of(judged, "says that there is no picture", "admits", looks=False), wrongly]
-
-    return Task(task, "No picture given", items, judge_no_picture, figures, own_text=False)
