@@ -198,6 +198,16 @@ def test_the_cost_is_told_and_a_small_disk_refused_before_anything_is_written(tm
     assert require_disk(tmp_path / "not" / "there", qformer, 5_000_000).startswith("49,152 bytes a picture, 246 GB")
 
 
+def test_what_is_kept_already_needs_no_room(tmp_path, monkeypatch):
+    with FeatureStore(tmp_path, SPEC) as store:
+        add(store, range(6))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, (1 << 30) + 2 * SPEC.row_bytes))
+    assert "for 8 pictures, of which 6 are kept already" in require_disk(tmp_path, SPEC, 8)
+    with pytest.raises(FeatureStoreError, match="for 9 pictures, of which 6 are kept already, but"):
+        require_disk(tmp_path, SPEC, 9)
+
+
 @pytest.mark.parametrize(
     ("count", "words"), [(0, "0 bytes"), (12, "12 bytes"), (1000, "1 kB"), (49152, "49.2 kB"), (3.6e12, "3.6 TB"), (4.2e15, "4200 TB")]
 )

@@ -16,8 +16,10 @@ from minigpt4_model.training import train
 from minigpt4_model.training.arguments import ArgumentsError
 from minigpt4_model.training.checkpoint import load_state
 from minigpt4_model.training.objective import Share
+from minigpt4_model.training.prefetch import drawn_ahead
+from minigpt4_model.training.random_crop import RandomCrop
 from minigpt4_model.training.schedule import LearningRate
-from minigpt4_model.training.sources import Sample, build_mixture
+from minigpt4_model.training.sources import BrokenSample, Sample, build_mixture
 from minigpt4_model.training.stage_arguments import Stage1Arguments, Stage2Arguments
 from minigpt4_model.training.stages import StageObjective, StageText, clean_caption, cut_answers
 from minigpt4_model.weights.errors import WeightsError
@@ -109,6 +111,57 @@ def test_stage_2_has_the_originals_loss_and_gradient():
     assert count == case["n_targets"] and loss.item() == pytest.approx(float(EXPECTED["train.stage2.loss"]), abs=1e-5)
     gradient = model.model.language_projection.weight.grad
     assert float((gradient - EXPECTED["train.stage2.grad_proj_weight"]).abs().max()) < 1e-5
+
+
+# --- what has no picture, or cannot be learned from
+
+
+def words_alone(*said: str) -> Sample:
+    """Questions and answers in turns, without a picture."""
+    messages = [text_message(("user", "assistant")[number % 2], text) for number, text in enumerate(said)]
+    return Sample("words", messages, "data", 0)
+
+
+def test_conversations_without_a_picture_have_their_loss_and_a_gradient_of_zero():
+    model, processor = build_tiny_model()
+    model.requires_grad_(False)
+    projection = model.model.language_projection.requires_grad_(True)
+    text = stage_text(2, 32, (model, processor))
+    samples = [words_alone("Hello?", "Hello, my friend."), words_alone("And?", "Well.", "Who?", "Nobody.")]
+    piece = text.collate(samples)
+    objective = StageObjective(model, text, build_mixture_of_one(), 2)
+    loss = objective.loss(model, piece)[0]["loss"]
+    loss.backward()
+    assert not projection.weight.grad.any() and not projection.bias.grad.any()
+    rows = [text.example(sample) for sample in samples]
+    alone = [
+        model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels]), num_items_in_batch=1).loss.item() for row in rows
+    ]
+    assert loss.item() == pytest.approx(sum(alone), rel=1e-5)
+    assert objective.counts(piece)["loss"] == sum(label != IGNORED for row in rows for label in row.labels)
+
+
+def test_a_picture_elsewhere_in_the_piece_is_enough():
+    piece = stage_text(2, 32).collate([words_alone("Hello?", "Hello."), sample("A dog.", "What is it?")])
+    assert piece["pixel_values"].shape[0] == 1 and int((piece["input_ids"] == stage_text(2, 32).processor.image_token_id).sum()) == 32
+
+
+def test_samples_that_cannot_be_learned_from_are_broken_ones():
+    text, stage1 = stage_text(2, 32), stage_text(1, 32)
+    text.check(words_alone("Hello?", "Hello."), 4096)
+    with pytest.raises(BrokenSample, match="no picture"):
+        stage1.check(words_alone("Hello?", "Hello."), 4096)
+    with pytest.raises(BrokenSample, match=r"20,\d+ tokens, and the LLM has room for 4,096"):
+        text.check(words_alone("word " * 20_000, "Hello."), 4096)
+    middle = words_alone("Hello?", "Hello.")
+    middle.messages.insert(1, text_message("system", "Be kind."))
+    with pytest.raises(BrokenSample, match="a system message must come before the others") as error:
+        text.check(middle, 4096)
+    assert error.value.reason == "not a conversation"
+    room = len(text.example(words_alone("Hello?", "Hello.")).input_ids) + 32  # for the blank picture too
+    text.check(words_alone("Hello?", "Hello."), room)
+    with pytest.raises(BrokenSample):
+        text.check(words_alone("Hello?", "Hello."), room - 1)
 
 
 def build_mixture_of_one():
@@ -223,8 +276,10 @@ def test_features_from_a_cache_learn_the_same(base, data, tmp_path):
     runs = {"none": tmp_path / "none", "vision": tmp_path / "vision", "qformer": tmp_path / "qformer"}
     for kind, output in runs.items():
         more = ["--model", str(base), "--data", str(data / "captions"), "--batch-size", "4", "--mixed-precision", "no"]
-        more += ["--cache-features", kind, "--cache-dir", str(tmp_path / "cache")]
+        more += ["--cache-features", kind, "--cache-dir", str(tmp_path / "cache"), "--no-random-crop"]
         assert train.main(["stage1", *flags(data, output, *more)]) == 0
+        rows = [path.stat().st_size for path in (tmp_path / "cache").glob(f"{kind}-*/*.index")]
+        assert sum(rows) == (8 * 16 if kind != "none" else 0)  # all that was computed is named, so it is found again
     losses = {
         kind: [record["loss"] for line in (output / "log.jsonl").read_text().splitlines() if "loss" in (record := json.loads(line))]
         for kind, output in runs.items()
@@ -286,11 +341,61 @@ def test_a_run_remembers_broken_samples(data):
     mixture = build_mixture([str(data / "shards")], 1)
     model = build_tiny_model()[0]
     objective = StageObjective(model, stage_text(1, 32), mixture, 31, max_broken=1.0)
-    next(objective.batches(0, Share()))
+    batches = drawn_ahead(objective.batches(0, Share()))
+    next(batches)
+    assert objective.state() == {"tally": {}}  # what is only drawn will be drawn again when the run goes on
+    objective.finish_step()
+    next(batches)
+    batches.close()
     resumed = StageObjective(model, stage_text(1, 32), mixture, 31)
     resumed.load_state([objective.state()])
     (notice,) = resumed.notices([resumed.state()])
     assert "1 of 3" in notice and "cannot be used" in notice
+
+
+@pytest.mark.slow
+def test_a_mix_with_words_alone_and_with_what_cannot_be_used(base, data, tmp_path):
+    folder = tmp_path / "mix"
+    folder.mkdir()
+    hello = [{"from": "human", "value": "Hello?"}, {"from": "gpt", "value": "Hello."}]
+    records = [{"conversations": hello}] * 6
+    records.append(
+        {"image": "0.png", "conversations": [*hello, {"from": "human", "value": "<image>And?"}, {"from": "gpt", "value": "Red."}]}
+    )
+    records.append({"conversations": [hello[0], {"from": "system", "value": "Be kind."}, hello[1]]})
+    records.append({"conversations": [{"from": "human", "value": "word " * 5000}, hello[1]]})
+    (folder / "mix.json").write_text(json.dumps(records))
+    more = ["--model", str(base), "--data", f"{folder / 'mix.json'},images={data / 'captions'}", "--max-broken", "1", "--batch-size", "3"]
+    for stage, reasons in (("stage1", ["no picture", "not a conversation"]), ("stage2", ["not a conversation", "longer than the LLM's"])):
+        output = tmp_path / stage
+        assert train.main([stage, *flags(data, output, *more, "--per-device-batch-size", "1")]) == 0
+        (notice,) = json.loads((output / "report.json").read_text())["notices"]
+        assert all(reason in notice for reason in reasons)
+        rows = json.loads((output / "samples.json").read_text())["rows"]
+        assert rows and all("Red." in row["expected"] or stage == "stage1" for row in rows)
+
+
+def test_pictures_are_cut_for_training_only(data):
+    mixture = build_mixture([str(data / "shards")], 1)
+    text, model = stage_text(1, 32), build_tiny_model()[0]
+    whole = StageObjective(model, text, mixture, 4)
+    cut = StageObjective(model, text, mixture, 4, crop=RandomCrop(1), held_out=mixture)
+    pieces = [next(objective.batches(0, Share()))[0] for objective in (whole, cut, cut)]
+    assert torch.equal(pieces[1]["pixel_values"], pieces[2]["pixel_values"])
+    assert torch.equal(pieces[0]["input_ids"], pieces[1]["input_ids"])
+    seen = []
+    cut.loss = lambda model, piece: seen.append(piece) or ({"loss": torch.tensor(1.0)}, {})
+    cut.eval_samples = 4
+    cut.evaluate(model, lambda values: values)
+    assert torch.equal(seen[0]["pixel_values"], pieces[0]["pixel_values"])
+
+
+def test_the_crop_is_the_originals_and_off_with_a_cache(caplog):
+    caplog.set_level("INFO")
+    assert train._crop(Stage1Arguments(model="m")) == RandomCrop(seed=42, scale=(0.5, 1.0)) and not caplog.text
+    assert train._crop(Stage1Arguments(model="m", random_crop=False)) is None and not caplog.text
+    assert train._crop(Stage1Arguments(model="m", cache_features="qformer")) is None
+    assert "--random-crop is off in this run" in caplog.text
 
 
 def test_wandb_is_asked_for_in_time(base, data, tmp_path, capsys):

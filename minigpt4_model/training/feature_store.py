@@ -68,18 +68,25 @@ def in_words(count: float) -> str:
 
 
 def require_disk(directory: Path, spec: FeatureSpec, count: int, smaller: FeatureSpec | None = None) -> str:
-    """What the features of `count` more pictures cost, in words, where they fit on the disk that holds `directory`.
+    """What the features of `count` pictures cost, in words, where those not yet kept fit on the disk that holds `directory`.
 
     Raises `FeatureStoreError` with the figures where they do not; `smaller` is another kind that could be kept instead.
     """
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    if count * spec.row_bytes + _KEPT_FREE <= free:
-        return f"{spec.describe(count)}; {in_words(free)} are free"
+    kept = min(_count_kept(directory, spec), count)
+    there = f", of which {kept:,} are kept already" if kept else ""
+    if (count - kept) * spec.row_bytes + _KEPT_FREE <= free:
+        return f"{spec.describe(count)}{there}; {in_words(free)} are free"
     fix = "Free some space, name a folder on another disk, or leave --cache-features out."
     if smaller is not None and smaller.row_bytes < spec.row_bytes:
         fix = f"The Q-Former is frozen in this run: with --cache-features {smaller.kind} it is {smaller.describe(count)}. Else: {fix}"
-    raise FeatureStoreError(f"Features take {spec.describe(count)}, but {existing} has {in_words(free)} free. {fix}")
+    raise FeatureStoreError(f"Features take {spec.describe(count)}{there}, but {existing} has {in_words(free)} free. {fix}")
+
+
+def _count_kept(directory: Path, spec: FeatureSpec) -> int:
+    """How many rows a store in `directory` names; opens and makes nothing."""
+    return sum(index.stat().st_size // _KEY_BYTES for index in (directory / spec.directory_name).glob("*.index"))
 
 
 class FeatureStore:

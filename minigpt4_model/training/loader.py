@@ -5,7 +5,9 @@ its slice of them. So batches depend on the step alone: not on the number of wor
 ranks together see what one rank would have seen.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import copy
+import signal
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -60,50 +62,47 @@ def batches(
     start_step: int = 0,
     num_workers: int = 0,
     *,
-    stop_step: int | None = None,
     max_broken: float = MAX_BROKEN,
-    tally: Tally | None = None,
+    before: Tally | None = None,
     pin_memory: bool = False,
-    prefetch_factor: int = 2,
-) -> Iterator[tuple[int, Any]]:
-    """`(step, collate(samples))` for the steps from `start_step` on, without end unless `stop_step` says so.
+) -> Generator[tuple[int, Any, Tally]]:
+    """`(step, collate(samples), what was found)` for the steps from `start_step` on, without end.
 
     `collate` runs in the workers, so it should make tensors and must be a function that can be pickled where processes are
-    spawned. Broken samples are added to `tally` as their batch is handed out. Closing the iterator ends the workers. Raises
-    `SourceError` when more than `max_broken` of a source cannot be used.
+    spawned. `before` is what was found in earlier steps; it is left as it is, for only the caller knows which batches were used.
+    `pin_memory` (with workers, for CUDA) puts tensors where they can be copied to the device while it computes. Closing the
+    generator ends the workers. Raises `SourceError` when more than `max_broken` of a source cannot be used.
     """
-    steps: Iterable[int] = count(start_step) if stop_step is None else range(start_step, stop_step)
     prepared = StepBatches(mixture, collate, global_batch_size, rank, world_size)
-    return _checked(_prepared(prepared, steps, num_workers, pin_memory, prefetch_factor), Tally() if tally is None else tally, max_broken)
+    tally = Tally() if before is None else copy.deepcopy(before)
+    return _checked(_prepared(prepared, start_step, num_workers, pin_memory), tally, max_broken)
 
 
-def _checked(prepared: Iterator[tuple[int, Any, Tally, str]], tally: Tally, max_broken: float) -> Iterator[tuple[int, Any]]:
+def _checked(prepared: Generator[tuple[int, Any, Tally, str]], tally: Tally, max_broken: float) -> Generator[tuple[int, Any, Tally]]:
     try:
         for step, batch, found, error in prepared:
             tally.add(found)
             if error:
                 raise SourceError(error)
             tally.check(max_broken)
-            yield step, batch
+            yield step, batch, found
     finally:
         prepared.close()
 
 
-def _prepared(
-    prepared: StepBatches, steps: Iterable[int], num_workers: int, pin_memory: bool, prefetch_factor: int
-) -> Iterator[tuple[int, Any, Tally, str]]:
+def _prepared(prepared: StepBatches, start_step: int, num_workers: int, pin_memory: bool) -> Generator[tuple[int, Any, Tally, str]]:
     if not num_workers:
-        yield from map(prepared.__getitem__, steps)
-        return
+        for step in count(start_step):  # not map(): it would take a StopIteration in a sample for the end of the data
+            yield prepared[step]
     from torch.utils.data import DataLoader
 
     loader = DataLoader(
         prepared,
         batch_size=None,  # an item is a whole batch
-        sampler=steps,
+        sampler=count(start_step),
         collate_fn=_as_it_is,
         num_workers=num_workers,
-        prefetch_factor=prefetch_factor,
+        worker_init_fn=_leave_ctrl_c_to_the_main_process,
         pin_memory=pin_memory,
     )
     iterator = iter(loader)
@@ -111,6 +110,11 @@ def _prepared(
         yield from iterator
     finally:
         iterator._shutdown_workers()  # without this they live until the garbage collector comes by
+
+
+def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
+    """A terminal sends Ctrl-C to all of a program's processes; a worker that ended by it would end the run before it is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(item: Any) -> Any:

@@ -46,6 +46,9 @@ class Stage1Arguments(TrainingArguments):
     eval_data: tuple[str, ...] = setting((), "Sources of held-out samples; without, nothing is scored.", free=True)
     eval_samples: int = setting(256, "How many held-out samples are looked at.")
     max_text_tokens: int = setting(32, "Tokens of a caption and its end symbol; longer ones are cut (upstream: max_txt_len).")
+    random_crop: bool = setting(
+        True, "Train on a random part of each picture, half of it or more (upstream: blip2_image_train). Off with --cache-features."
+    )
     num_workers: int = setting(4, "Processes that read data, for each training process (upstream: num_workers).", free=True)
     max_broken: float = setting(0.1, "Share of a source that may be broken.", free=True)
     cache_features: str = setting(

@@ -7,13 +7,17 @@ Sources: paper 3.1-3.3; upstream `MiniGPTBase.preparing_embedding`, `BlipCaption
 
 import copy
 import re
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
+import PIL.Image
 import torch
 
-from ..chat.messages import Turn, load_turns
+from ..chat.messages import MessageError, Turn, load_turns
 from ..chat.pictures import load_picture
 from ..chat.render import IGNORED, Rendered, render
 from ..chat.templates import ChatTemplate, get_template
@@ -22,10 +26,12 @@ from .conversations import pad_right
 from .feature_encoder import CachedEncoder, FeaturePicture
 from .loader import batches
 from .objective import AddUp, Figures, Metrics, Objective, SampleAnswer, Share
-from .sources import Mixture, Sample, Tally
+from .random_crop import RandomCrop
+from .sources import BrokenSample, Mixture, Sample, Tally
 
 MAX_CAPTION_WORDS = 50  # upstream's BlipCaptionProcessor
 SHOWN = 6
+LOOKED_THROUGH = 100  # samples, for those with a picture that can be shown
 Piece = dict[str, Any]
 
 
@@ -83,11 +89,16 @@ class StageText:
         return caption_template(family) if self.stage == 1 else family.training or family
 
     def turns(self, sample: Sample) -> list[Turn]:
-        """The conversation; in stage 1 its first picture and a cleaned caption."""
+        """The conversation; in stage 1 its first picture and a cleaned caption, `BrokenSample` without a picture.
+
+        Raises `MessageError` for messages that are no conversation.
+        """
         turns = load_turns(sample.messages)
         if self.stage == 2:
             return turns
-        picture = next(turn.pictures[0] for turn in turns if turn.pictures)
+        picture = next((turn.pictures[0] for turn in turns if turn.pictures), None)
+        if picture is None:
+            raise BrokenSample("no picture, without which there is no caption to learn")
         caption = next(turn.text for turn in turns if turn.role == "assistant")
         return [Turn("user", (picture,)), Turn("assistant", (clean_caption(caption),))]
 
@@ -102,35 +113,65 @@ class StageText:
             add_generation_prompt=add_generation_prompt,
         )
 
+    def example(self, sample: Sample) -> Rendered:
+        """What is learned of a sample. Raises as `turns` does."""
+        return cut_answers(self.render(self.turns(sample)), self.max_text_tokens)
+
+    def check(self, sample: Sample, max_positions: int) -> None:
+        """Raises `BrokenSample` for a sample that is no conversation, or one too long for the LLM."""
+        try:
+            example = self.example(sample)
+        except MessageError as error:
+            raise BrokenSample("not a conversation", str(error)) from None
+        length = len(example.input_ids) + (0 if example.pictures else self.processor.num_image_tokens)
+        if length > max_positions:
+            raise BrokenSample("longer than the LLM's context", f"{length:,} tokens, and the LLM has room for {max_positions:,}")
+
     def collate(self, samples: list[Sample]) -> Piece:
-        """`input_ids` and `labels` `(B, L)`, padded on the right, and `pixel_values` `(P, 3, S, S)`, or `pictures` from a cache."""
-        rows = [cut_answers(self.render(self.turns(sample)), self.max_text_tokens) for sample in samples]
+        """`input_ids` and `labels` `(B, L)`, padded on the right, and `pixel_values` `(P, 3, S, S)`, or `pictures` from a cache.
+
+        Where no conversation has a picture, a blank one stands behind the shortest. Nothing that is learned sees it, so its
+        gradient is zero; but there is one, which processes that add up their gradients need from each other.
+        """
+        rows = [self.example(sample) for sample in samples]
+        pictures = [picture for row in rows for picture in row.pictures]
+        if not pictures:
+            shortest = min(rows, key=lambda row: len(row.input_ids))
+            shortest.input_ids += [self.processor.image_token_id] * self.processor.num_image_tokens
+            shortest.labels += [IGNORED] * self.processor.num_image_tokens
         piece: Piece = {
             "input_ids": pad_right([row.input_ids for row in rows], fill=0),
             "labels": pad_right([row.labels for row in rows], fill=IGNORED),
         }
-        pictures = [picture for row in rows for picture in row.pictures]
         if pictures and isinstance(pictures[0], FeaturePicture):
             piece["pictures"] = pictures
-        elif pictures:
-            piece["pixel_values"] = self.processor.image_processor([picture.image for picture in pictures])["pixel_values"]
+        else:
+            images = [picture.image for picture in pictures] or [PIL.Image.new("RGB", (1, 1))]
+            piece["pixel_values"] = self.processor.image_processor(images)["pixel_values"]
         return piece
 
 
 @dataclass
 class Pieces:
-    """Collates a process's share of a step as its pieces."""
+    """Collates a process's share of a step as its pieces, of pictures cut by `crop` where there is one."""
 
     text: StageText
     pieces: int
+    crop: RandomCrop | None = None
 
     def __call__(self, samples: list[Sample]) -> list[Piece]:
+        if self.crop is not None:
+            samples = [self.crop(sample) for sample in samples]
         slices = Share(pieces=self.pieces).slices(len(samples))
         return [self.text.collate(samples[rows]) for rows in slices]
 
 
 class StageObjective(Objective):
-    """Answers to pictures from a mixture of sources. `held_out`, where given, is scored by its loss, `eval_samples` of it."""
+    """Answers to pictures from a mixture of sources. `held_out`, where given, is scored by its loss, `eval_samples` of it.
+
+    `crop` cuts the pictures that are trained on, but not those that are held out or shown; it needs them open, so there is none
+    with an `encoder`.
+    """
 
     def __init__(
         self,
@@ -145,16 +186,26 @@ class StageObjective(Objective):
         num_workers: int = 0,
         max_broken: float = 0.1,
         encoder: CachedEncoder | None = None,
+        crop: RandomCrop | None = None,
     ):
-        self.model, self.text, self.mixture, self.batch_size = model, text, mixture, batch_size
-        self.held_out, self.eval_samples, self.eval_batch_size = held_out, eval_samples, eval_batch_size
-        self.num_workers, self.max_broken, self.encoder = num_workers, max_broken, encoder
+        self.model, self.text, self.mixture, self.batch_size = model, text, self._checked(mixture, model, text), batch_size
+        self.held_out = None if held_out is None else self._checked(held_out, model, text)
+        self.eval_samples, self.eval_batch_size = eval_samples, eval_batch_size
+        self.num_workers, self.max_broken, self.encoder, self.crop = num_workers, max_broken, encoder, crop
         self.tally = Tally()
+        self.drawn: deque[Tally] = deque()  # of the batches that were handed out and not yet learned from
         self.share = Share()
+
+    @staticmethod
+    def _checked(mixture: Mixture, model: MiniGPT4ForConditionalGeneration, text: StageText) -> Mixture:
+        checked = copy.copy(mixture)
+        checked.check = partial(text.check, max_positions=model.config.text_config.max_position_embeddings)
+        return checked
 
     def batches(self, start: int, share: Share) -> Generator[list[Piece]]:
         self.share = share
-        collate = Pieces(self.text, share.pieces)
+        self.drawn.clear()
+        collate = Pieces(self.text, share.pieces, self.crop)
         steps = batches(
             self.mixture,
             collate,
@@ -164,13 +215,20 @@ class StageObjective(Objective):
             start,
             self.num_workers,
             max_broken=self.max_broken,
-            tally=self.tally,
+            before=self.tally,
+            pin_memory=self.model.device.type == "cuda",
         )
         try:
-            for _, pieces in steps:
+            for _, pieces, found in steps:
+                self.drawn.append(found)
                 yield pieces
         finally:
             steps.close()
+            if self.encoder is not None:
+                self.encoder.store.close()
+
+    def finish_step(self) -> None:
+        self.tally.add(self.drawn.popleft())
 
     def counts(self, piece: Piece) -> dict[str, float]:
         return {"loss": float((piece["labels"][:, 1:] != IGNORED).sum())}
@@ -203,16 +261,17 @@ class StageObjective(Objective):
         """Greedy answers on the first held-out pictures, or the first that were trained on, asked as in training."""
         shown = copy.copy(self.held_out or self.mixture)
         shown.open_picture = load_picture
-        count = min(SHOWN, sum(map(len, shown.sources)))
-        return [self._answer(shown.sample(number)) for number in range(count)]
+        first = (shown.sample(number) for number in range(min(LOOKED_THROUGH, sum(map(len, shown.sources)))))
+        return [self._answer(sample) for sample in islice((sample for sample in first if sample.pictures), SHOWN)]
 
     def _answer(self, sample: Sample) -> SampleAnswer:
         turns = self.text.turns(sample)
-        first = next(place for place, turn in enumerate(turns) if turn.role == "assistant")
+        seen = next(place for place, turn in enumerate(turns) if turn.pictures)
+        first = next(place for place, turn in enumerate(turns) if place > seen and turn.role == "assistant")
         prompt = self.text.render(turns[:first], add_generation_prompt=True)
         pictures = [picture.image for picture in prompt.pictures]
         device, tokenizer = self.model.device, self.text.processor.tokenizer
-        pixels = self.text.processor.image_processor(pictures)["pixel_values"].to(device) if pictures else None
+        pixels = self.text.processor.image_processor(pictures)["pixel_values"].to(device)
         ids = self.model.generate(
             input_ids=torch.tensor([prompt.input_ids], device=device),
             pixel_values=pixels,

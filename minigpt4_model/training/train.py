@@ -23,11 +23,14 @@ from .checkpoint import PROJECTION_PREFIX
 from .feature_encoder import CachedEncoder, FeatureOpener, describe_features
 from .feature_store import FeatureStore, FeatureStoreError, require_disk
 from .outcome import run
+from .random_crop import RandomCrop
 from .run_log import check_report
 from .sources import Mixture, SourceError, build_mixture
 from .stage_arguments import Stage1Arguments, Stage2Arguments
 from .stages import StageObjective, StageText
 from .trainer import Trainer, freeze
+
+logger = logging.getLogger(__name__)
 
 STAGES = {"stage1": Stage1Arguments, "stage2": Stage2Arguments}
 
@@ -88,6 +91,9 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     # Data before weights: what is wrong there is found in seconds.
     mixture = build_mixture(arguments.data, arguments.seed, questions=questions)
     held_out = build_mixture(arguments.eval_data, questions=questions) if arguments.eval_data else None
+    for source in [*mixture.sources, *(held_out.sources if held_out else ())]:
+        for notice in source.notices:
+            logger.warning("--data %s: %s", source.name, notice)
     accelerator = processes.build_accelerator(arguments.mixed_precision, arguments.device)
     model, processor = open_model(arguments, accelerator)
     encoder = _cache(arguments, model, processor, [mixture, *([held_out] if held_out else [])])
@@ -103,8 +109,16 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         num_workers=arguments.num_workers,
         max_broken=arguments.max_broken,
         encoder=encoder,
+        crop=_crop(arguments),
     )
     return Trainer(model, objective, arguments, accelerator, {"stage": args.stage}, _kept(arguments, model))
+
+
+def _crop(arguments: Stage1Arguments) -> RandomCrop | None:
+    if arguments.random_crop and arguments.cache_features != "none":
+        logger.info("--cache-features keeps the features of whole pictures, so --random-crop is off in this run.")
+        return None
+    return RandomCrop(arguments.seed) if arguments.random_crop else None
 
 
 def _kept(arguments: Stage1Arguments, model: MiniGPT4ForConditionalGeneration) -> tuple[str, ...]:
@@ -132,8 +146,10 @@ def _cache(
     smaller = None
     if arguments.cache_features == "vision" and model.model.qformer is not None and not arguments.train_qformer:
         smaller = describe_features(model, processor.image_processor, "qformer")
-    cost = require_disk(arguments.cache_dir, spec, sum(len(source) for mixture in mixtures for source in mixture.sources), smaller)
-    logging.getLogger(__name__).info("Features are kept in %s: %s.", arguments.cache_dir, cost)
+    # Of a large source a run only looks at a part.
+    looked_at = (arguments.max_steps * arguments.batch_size, arguments.eval_samples)
+    pictures = sum(min(most, sum(map(len, mixture.sources))) for mixture, most in zip(mixtures, looked_at, strict=False))
+    logger.info("Features are kept in %s: %s.", arguments.cache_dir, require_disk(arguments.cache_dir, spec, pictures, smaller))
     store = FeatureStore(arguments.cache_dir, spec)
     for mixture in mixtures:
         mixture.open_picture = FeatureOpener(store, processor.image_processor)

@@ -8,7 +8,7 @@ n to within a sample or two. Within an epoch of a source no element comes twice,
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -33,7 +33,8 @@ class Mixture:
     """Draws from `sources` by `weights`; without weights, in proportion to their sizes.
 
     `questions` are put to pictures that come without words (stage 2 of the paper: the alignment prompts), one drawn for each
-    sample. `open_picture` makes of a picture's bytes or path what stands in the messages. `mixture[n]` is `mixture.sample(n)`.
+    sample. `open_picture` makes of a picture's bytes or path what stands in the messages. `check`, where set, looks at every sample
+    and raises `BrokenSample` for one that cannot be trained on. `mixture[n]` is `mixture.sample(n)`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Mixture:
         if len({source.name for source in sources}) < len(sources):
             raise SourceError("Two sources have the same name: rename one.")
         self.sources, self.seed, self.questions, self.open_picture = list(sources), seed, list(questions), open_picture
+        self.check: Callable[[Sample], None] | None = None
         self.shuffle_shards = shuffle_shards
         # Decimal weights as exact fractions: 0.1 + 0.2 is 0.3, and proportions never drift over long runs.
         self.weights = [Fraction(str(weight)) for weight in weights]
@@ -107,13 +109,16 @@ class Mixture:
             try:
                 closed = source[index]
                 sample = open_pictures(closed, self.open_picture)
+                messages = with_question(sample.messages, draw.choice(self.questions)) if self.questions else sample.messages
+                sample = replace(sample, messages=messages, number=number)
+                if self.check is not None:
+                    self.check(sample)
             except BrokenSample as error:
                 tally.broken(source.name, source.key(index), error.reason, str(error))
                 position = draw.choice(near)
                 continue
             tally.good(source.name)
-            messages = with_question(sample.messages, draw.choice(self.questions)) if self.questions else sample.messages
-            return replace(sample, messages=messages, number=number)
+            return sample
         raise too_many(source.name, tally.sources[source.name], f"{MAX_ATTEMPTS} broken ones in a row")
 
     def __getitem__(self, number: int) -> Sample:
