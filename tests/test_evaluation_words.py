@@ -178,6 +178,7 @@ def test_numbers_in_words_and_digits(text, number):
         ("A lemon on the table.", []),
         ("The colour is **blue**, not red.", ["blue"]),
         ("Anything but red.", []),
+        ("Hues of gold and silver.", ["yellow", "grey"]),
     ],
 )
 def test_colours_become_one_of_eleven_names(text, colours):

@@ -25,7 +25,7 @@ _THINGS = """
 """
 # Things whose name is a colour before a noun as well ("an orange cat", "a gold ring"), but not as "the orange", "a violet".
 _THINGS_TOO = "orange gold silver violet bronze cream ivory"
-_ONE = "a an the this that these those one its of"
+_ONE = "a an the this that these those one its"
 _SAYS_HOW = "is are was were be it's they're looks look seems appears mostly mainly colour color coloured colored in and or with"
 _SHADES = "light dark pale bright deep soft vivid very slightly"
 _AFTER_A_NOUN = "is are was were has have with on in at of that which and or sits lies looks seems"

@@ -24,14 +24,15 @@ def judge_compared(item: Item, answer: str) -> Verdict:
 
 
 # "Picture one" and a bare "1" are ordinals; "the one on the right" and "a picture of two cats" have none in "one" and "two".
-_PICTURE_NUMBER = r"(?:(?:picture|image|photo|drawing|number|option)s? #?|^(?:it is |it's )?|#)"
+_PICTURE_NUMBER = r"(?:picture|image|photo|drawing|number|option) #?"
+_ALONE = r"^(?:it is |it's )?#?"
 _FIRST = re.compile(
     r"(?<![^\W_])(?:(?<!\bat )first(?! (?:glance|sight|of all)\b)|1st|former|left)(?![^\W_])"
-    rf"|{_PICTURE_NUMBER}(?:one|1)(?= (?:shows|has|is)\b|$)"
+    rf"|{_PICTURE_NUMBER}(?:one|1)(?![^\W_])|{_ALONE}(?:one|1)$"
 )
 _SECOND = re.compile(
     r"(?<![^\W_])(?:second|2nd|latter|right(?! (?:next|beside|there|here|away|above|below|under|behind)\b))(?![^\W_])"
-    rf"|{_PICTURE_NUMBER}(?:two|2)(?= (?:shows|has|is)\b|$)"
+    rf"|{_PICTURE_NUMBER}(?:two|2)(?![^\W_])|{_ALONE}(?:two|2)$"
 )
 _DENIES_BEFORE = re.compile(r"\b(?:do|does|did|is|are|was|were|has|have|can|could)$")
 
