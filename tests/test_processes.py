@@ -1,6 +1,7 @@
 """Runs in programs of their own: killed for good, interrupted politely, and shared out over two processes."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from minigpt4_model.training import train
 from minigpt4_model.training.arguments import ArgumentsError
 from minigpt4_model.training.checkpoint import load_state
 from minigpt4_model.training.processes import build_accelerator, frozen_dtype, load_random_state, random_state
 from tests import tiny_training
+from tests.test_sources import pairs, write_shard
+from tests.tiny_models import build_tiny_model
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ["--max-steps", "6", "--batch-size", "4", "--learning-rate", "1e-3", "--min-learning-rate", "1e-4", "--warmup-steps", "2"]
@@ -27,7 +31,7 @@ def command(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> list
     return [sys.executable, *launcher, "-m", "tests.tiny_training", "--output-dir", str(directory), *FLAGS, *more]
 
 
-def train(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+def train_tiny(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     return subprocess.run(
         command(directory, *more, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
     )
@@ -49,9 +53,9 @@ def straight(tmp_path_factory) -> Path:
 def test_killed_twice_the_curve_is_that_of_an_uninterrupted_run(straight, tmp_path):
     directory = tmp_path / "killed"
     for more in (["--kill-at", "3"], ["--kill-while-saving", "2"]):
-        assert train(directory, "--noise", "0.1", *more).returncode == -signal.SIGKILL
+        assert train_tiny(directory, "--noise", "0.1", *more).returncode == -signal.SIGKILL
     assert list(directory.glob("checkpoint-6.tmp")), "the second kill came in the middle of a save"
-    done = train(directory, "--noise", "0.1")
+    done = train_tiny(directory, "--noise", "0.1")
     assert done.returncode == 0, done.stderr
     assert curve(directory) == curve(straight)
     assert (directory / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
@@ -67,7 +71,7 @@ def two_processes() -> tuple[str, ...]:
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path):
-    two = train(tmp_path / "two", "--per-device-batch-size", "1", launcher=two_processes())
+    two = train_tiny(tmp_path / "two", "--per-device-batch-size", "1", launcher=two_processes())
     assert two.returncode == 0, two.stderr
     assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS]) == 0
     assert json.loads((tmp_path / "two" / "report.json").read_text())["processes"] == 2
@@ -86,7 +90,7 @@ def test_sharded_processes_learn_and_answer_as_one_does_and_go_on(tmp_path):
     assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS, "--answers"]) == 0
     sharded = tmp_path / "sharded"
     for _ in ("anew", "from the checkpoint of step 4"):
-        done = train(sharded, "--fsdp", "--answers", launcher=two_processes())
+        done = train_tiny(sharded, "--fsdp", "--answers", launcher=two_processes())
         assert done.returncode == 0, done.stderr
         ours, theirs = (load_state(directory)["model"] for directory in (tmp_path / "one", sharded))
         assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 5e-5
@@ -104,7 +108,7 @@ def test_sharded_processes_learn_and_answer_as_one_does_and_go_on(tmp_path):
 @pytest.mark.slow
 def test_sharded_in_16_bits_with_a_frozen_qformer(tmp_path):
     more = ["--mixed-precision", "bf16", "--no-train-qformer", "--gradient-checkpointing", "--answers"]
-    done = train(tmp_path / "sharded", *more, "--fsdp", launcher=two_processes())
+    done = train_tiny(tmp_path / "sharded", *more, "--fsdp", launcher=two_processes())
     assert done.returncode == 0, done.stderr
     assert tiny_training.main(["--output-dir", str(tmp_path / "one"), *FLAGS, *more]) == 0
     losses = [[record["loss"] for record in curve(tmp_path / name) if "loss" in record] for name in ("one", "sharded")]
@@ -113,11 +117,11 @@ def test_sharded_in_16_bits_with_a_frozen_qformer(tmp_path):
 
 @pytest.mark.slow
 def test_machines_that_share_no_folder_are_told_so(tmp_path):
-    done = train(tmp_path, "--apart", launcher=two_processes())
+    done = train_tiny(tmp_path, "--apart", launcher=two_processes())
     assert done.returncode == 0, done.stderr
     assert load_state(tmp_path / "0")["step"] == 6 and load_state(tmp_path / "1") is None
     (tmp_path / "0" / "report.json").unlink()
-    done = train(tmp_path, "--apart", launcher=two_processes())
+    done = train_tiny(tmp_path, "--apart", launcher=two_processes())
     assert done.returncode != 0
     assert "holds no checkpoint for process 1 and the checkpoint of step 6 for process 0. It has to be one folder" in done.stderr
 
@@ -138,6 +142,62 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path, number, code, 
     assert process.returncode == code and "Traceback" not in told
     step = load_state(tmp_path)["step"]
     assert 1 <= step < 6 and f"Stopped by {said}; saved at step {step} in {tmp_path}. Run the same command again to go on." in told
+
+
+SPAWNING = """
+import sys, torch
+from minigpt4_model.training import train
+torch.multiprocessing.set_start_method("spawn")  # as on macOS and Windows
+torch.set_num_threads(1)
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no groups of processes to send a signal to")
+def test_a_terminals_ctrl_c_reaches_workers_too_and_the_run_goes_on_exactly(tmp_path):
+    model, processor = build_tiny_model()
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    write_shard(tmp_path / "00000.tar", [*pairs(0, 30), ("bad.jpg", b"junk"), ("bad.txt", b"words")])
+    flags = ["stage1", "--model", str(tmp_path / "model"), "--data", str(tmp_path / "00000.tar"), "--batch-size", "4", "--log-steps", "1"]
+    flags += [
+        "--max-steps",
+        "80",
+        "--warmup-steps",
+        "2",
+        "--save-steps",
+        "80",
+        "--eval-steps",
+        "80",
+        "--report-to",
+        "none",
+        "--device",
+        "cpu",
+    ]
+    interrupted, whole = tmp_path / "interrupted", tmp_path / "whole"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SPAWNING, *flags, "--output-dir", str(interrupted), "--num-workers", "1"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    log = interrupted / "log.jsonl"
+    for _ in range(6000):
+        if log.exists() and log.read_text() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=180)
+    assert process.returncode == 130 and "Traceback" not in told and "Stopped by Ctrl-C; saved at step" in told, told
+    assert 1 <= load_state(interrupted)["step"] < 80
+    for directory in (interrupted, whole):
+        assert train.main([*flags, "--output-dir", str(directory), "--num-workers", "0"]) == 0
+    assert curve(interrupted) == curve(whole)
+    counted = [json.loads((directory / "report.json").read_text())["notices"] for directory in (interrupted, whole)]
+    assert counted[0] == counted[1] and "10 of 330 samples cannot be used" in counted[0][0], counted
 
 
 def test_wrong_settings_are_one_sentence(tmp_path, capsys):
