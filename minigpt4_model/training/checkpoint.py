@@ -186,11 +186,15 @@ def _replace_folder(final: Path, write: Callable[[Path], None]) -> None:
 
 def _flush(path: Path) -> None:
     """Waits until a file, or a folder's list of names, is on the disk and not only on its way there."""
-    if path.is_dir() and os.name == "nt":
+    folder = path.is_dir()
+    if folder and os.name == "nt":
         return  # Windows opens no folders, and keeps names in a journal
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError:
+        if not folder:  # some network file systems have no such thing for folders
+            raise
     finally:
         os.close(descriptor)
 
