@@ -1,5 +1,7 @@
 """What a sentence says: whole words, negations, numbers, colours, sides."""
 
+import time
+
 import pytest
 
 from minigpt4_model.evaluation.colour_words import colours_said
@@ -222,6 +224,14 @@ def test_colours_become_one_of_eleven_names(text, colours):
 )
 def test_sides_belong_to_the_thing_asked_about(text, side):
     assert side_said(text, ["apple"], ["dog"]) == side
+
+
+def test_an_endless_answer_is_read_in_no_time():
+    started = time.process_time()
+    for babble in ("no ", "twenty ", "hundred and ", "left of the ", "is not ", "_"):
+        text = babble * (6000 // len(babble))  # more than the 600 tokens that an answer may have
+        yes_or_no(text, ["dog"]), number_said(text, ["dog"]), colours_said(text), side_said(text, ["dog"], ["cat"])
+    assert time.process_time() - started < 1
 
 
 def test_repetition_needs_a_whole_run_of_four_words():

@@ -36,8 +36,9 @@ def number_said(text: str, nouns: Iterable[str] = ()) -> int | None:
     none: list[bool] = []
     for clause in clauses(_bare_digits(text)):
         said = asserted(clause)
+        places = [match.start() for match in find_names(clause, nouns)]
         for match in _NUMBER.finditer(said):
-            before = _stands_before(said, match.end(), nouns)
+            before = _stands_before(clause, match.end(), places)
             if match["words"]:
                 strong += [(number, before) for number in _in_words(match["words"])]
             elif match["digits"]:
@@ -47,7 +48,7 @@ def number_said(text: str, nouns: Iterable[str] = ()) -> int | None:
             else:
                 weak.append((_WEAK[match[0]], before))
         for match in _NONE_OF_IT.finditer(clause):
-            if _stands_before(clause, match.end(), nouns) or _NOTHING_AT_ALL.fullmatch(clause):
+            if _stands_before(clause, match.end(), places) or _NOTHING_AT_ALL.fullmatch(clause):
                 none.append(True)
             elif clause == "no" or (not nouns and not _NOT_A_ZERO.match(clause, match.end())):
                 none.append(False)
@@ -67,9 +68,10 @@ def _bare_digits(text: str) -> str:
     return re.sub(r"\bhalf(?: an?| of a)?[ -]dozen\b", "six", re.sub(r"(?<![\d.])\d+\.\d+", " ", said))
 
 
-def _stands_before(said: str, end: int, nouns: list[str]) -> bool:
-    between = [said[end : match.start()] for match in find_names(said, nouns) if match.start() >= end]
-    return any(len(words.split()) <= 2 and not re.search(r"\band\b", words) for words in between)
+def _stands_before(said: str, end: int, places: list[int]) -> bool:
+    """Whether the next of `places` comes at most two words after `end`, with no "and" between."""
+    between = next((said[end:place].split() for place in places if place >= end), None)
+    return between is not None and len(between) <= 2 and "and" not in between
 
 
 def _in_words(run: str) -> list[int]:

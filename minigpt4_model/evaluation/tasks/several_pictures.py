@@ -42,7 +42,7 @@ def which_said(answer: str, names: Sequence[str]) -> str:
 
     What is denied counts for nothing: "not the first but the second", "the first picture does not show it".
     """
-    told = re.sub(r"[^.!?\n]*\?", " ", answer)  # a question told again
+    told = "".join(part for part in re.findall(r"[^.!?\n]+[.!?\n]*", answer) if not part.rstrip().endswith("?"))  # no question told again
     parts = [part for clause in clauses(told) for part in _one_each(_not_denied(clause))]
     found = [(which, says(part, names)) for part in parts if (which := _ordinal(part))]
     return next((which for which, own in found if own), found[0][0] if found else "")
