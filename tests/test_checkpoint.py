@@ -1,6 +1,7 @@
 """Checkpoints: what is in them, and that neither a kill nor a full disk loses the last good one."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from minigpt4_model.training import checkpoint
 from minigpt4_model.training.checkpoint import (
     STATE_FILE,
     CheckpointError,
+    explained,
     find_checkpoints,
     keep_best,
     load_state,
@@ -20,6 +22,11 @@ from minigpt4_model.training.checkpoint import (
 )
 from minigpt4_model.weights.load import TRAINED_PREFIXES, read_checkpoint
 from tests.tiny_models import build_tiny_model
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +175,32 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     renamed = done.index("now checkpoint-1")
     assert {"model.safetensors", STATE_FILE, "checkpoint-1.tmp"} <= set(done[:renamed])
     assert os.name == "nt" or tmp_path.name in done[renamed:]
+
+
+@contextmanager
+def no_larger_files_than(size: int):
+    """A disk that has no room for more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(resource is None, reason="Windows has no such limits")
+@pytest.mark.parametrize("large", ["state", "weights"])
+def test_whichever_file_the_disk_has_no_room_for_it_is_one_sentence(model, tmp_path, large):
+    save_checkpoint(tmp_path, 1, {"step": 1}, writes("weights"), keep=2)
+    state = {"step": 2, "optimizer": torch.zeros(100_000 if large == "state" else 1)}
+    tensors = {"model.language_projection.bias": torch.zeros(100_000 if large == "weights" else 1)}
+    with (
+        no_larger_files_than(100_000),
+        pytest.raises(CheckpointError, match=r"cannot be written \(File too large\).*checkpoint-1 is whole"),
+        explained(tmp_path),
+    ):
+        save_checkpoint(tmp_path, 2, state, lambda new: write_projection(new, tensors, model.config), keep=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
 def test_the_best_is_replaced_only_by_a_whole_one(tmp_path):

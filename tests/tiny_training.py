@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Generator
-from pathlib import Path
+from typing import BinaryIO
 
 import PIL.Image
 import torch
@@ -127,12 +127,13 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     if args.kill_while_saving:
         saved, write = [], checkpoint.torch.save
 
-        def save(state: dict, path: Path) -> None:
-            saved.append(path)
+        def save(state: dict, file: BinaryIO) -> None:
+            saved.append(file)
             if len(saved) == args.kill_while_saving:
-                path.write_bytes(b"half a file")
+                file.write(b"half a file")
+                file.flush()
                 objective.kill()
-            write(state, path)
+            write(state, file)
 
         checkpoint.torch.save = save
     if args.slow:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
@@ -82,7 +83,8 @@ def write_projection(directory: Path, tensors: State, config: MiniGPT4Config, dt
     directory.mkdir(parents=True, exist_ok=True)
     description, weights = (directory / (name + _TEMPORARY) for name in ("config.json", "model.safetensors"))
     description.write_text(json.dumps(_portable(config.to_diff_dict()), indent=2, default=str) + "\n", encoding="utf-8")
-    save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, weights, metadata={"format": "pt"})
+    with _disk_errors():
+        save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, weights, metadata={"format": "pt"})
     weights.chmod(description.stat().st_mode)  # safetensors would keep it from everybody else
     for written in (weights, description):
         _flush(written)
@@ -106,7 +108,8 @@ def save_checkpoint(output_dir: Path, step: int, state: dict, write: Callable[[P
 
     def write_with_state(new: Path) -> None:
         write(new)
-        torch.save(state, new / STATE_FILE)
+        with (new / STATE_FILE).open("wb") as file, _disk_errors():
+            torch.save(state, file)
 
     _replace_folder(final, write_with_state)
     for old in [path for path in find_checkpoints(output_dir) if _step(path) <= step][:-keep]:
@@ -182,6 +185,20 @@ def _replace_folder(final: Path, write: Callable[[Path], None]) -> None:
         raise
     _flush(final.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Lets out the `OSError` that torch's and safetensors' writers hide behind errors of their own."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if isinstance(error.__context__, OSError):
+            raise OSError(error.__context__.errno, error.__context__.strerror) from error
+        if number := re.search(r"\(os error (\d+)\)", str(error)):
+            code = int(number[1])
+            raise (OSError(0, str(error), None, code) if os.name == "nt" else OSError(code, os.strerror(code))) from error
+        raise
 
 
 def _flush(path: Path) -> None:
