@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt4_model.training import train
-from minigpt4_model.training.arguments import ArgumentsError, TrainingArguments, add_flags, from_flags
+from minigpt4_model.training.arguments import ArgumentsError, TrainingArguments, add_flags, from_flags, was
 from minigpt4_model.training.pocket import train as pocket_train
 from minigpt4_model.training.stage_arguments import Stage1Arguments, Stage2Arguments
 
@@ -113,3 +113,18 @@ def test_a_pocket_stage_without_the_one_before_it_says_what_to_run(tmp_path, cap
     assert pocket_train.main(["stage2", "--init", str(tmp_path / "none"), "--output-dir", str(tmp_path / "run")]) == 1
     said = capsys.readouterr().err
     assert "scripts/train_pocket_stage1.sh" in said and "--init checkpoints/pocket" in said
+
+
+def test_people_read_what_was_given_and_what_differs_from_the_defaults(tmp_path):
+    stage = Stage1Arguments(output_dir=tmp_path, model="models/vicuna-7b", data=("a", "b@2"), seed=42, max_steps=20_000)
+    assert stage.given()["--data"] == "a b@2" and stage.given()["--model"] == "models/vicuna-7b"
+    assert stage.given()["--seed"] == "42" and "--init" not in stage.given() and "--eval-data" not in stage.given()
+    assert set(stage.changed()) == {"--output-dir", "--model", "--data"}
+
+
+def test_a_fingerprint_is_told_as_the_path_that_was_given():
+    then, now = {"--data": "data/a", "--seed": "1"}, {"--data": "data/b", "--seed": "2"}
+    assert was("--data", "1fbf710a0c542729", then, now) == "was data/a"
+    assert was("--data", "1fbf710a0c542729", then, then) == "what data/a holds has changed since; it was 1fbf710a0c542729"
+    assert was("--data", "1fbf710a0c542729", {}, now) == "was 1fbf710a0c542729"  # a state of an older version
+    assert was("--seed", "1", then, now) == "was 1" and was("--new", None, then, now) == "was not given"

@@ -62,6 +62,18 @@ def test_the_curve_is_drawn(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["loss.png"]
 
 
+def test_the_score_has_a_panel_unless_it_is_the_loss_and_the_best_step_is_marked(tmp_path):
+    losses = [{"step": step, "loss": 5 / step} for step in range(1, 4)]
+    heights = {}
+    for name, record in {"none": {}, "own": {"eval_score": 0.5}, "turned": {"eval_loss": 2.0, "eval_score": -2.0}}.items():
+        assert plot_losses([*losses, {"step": 2, **record}], tmp_path / name)
+        drawn = PIL.Image.open(tmp_path / name).convert("RGB")
+        heights[name] = drawn.height
+        best = sum(drawn.getpixel((x, y)) == (29, 122, 70) for x in range(drawn.width) for y in range(0, drawn.height, 7))
+        assert (best > 0) == bool(record)
+    assert heights["none"] == heights["turned"] < heights["own"]
+
+
 def test_smoothing_starts_at_the_first_value():
     assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
     assert smoothed([1.0, 3.0])[0] == pytest.approx(1.0) and 1 < smoothed([1.0, 3.0])[1] < 3
@@ -78,5 +90,5 @@ def test_samples_get_a_column_a_step_and_a_kill_takes_later_ones(tmp_path):
     page = (tmp_path / "samples.html").read_text()
     assert [f"<th>step {step}</th>" in page for step in (0, 10, 20)] == [True, True, False]
     assert "after 0" in page and "after 10" not in page and "again &lt;script&gt;" in page and "<script" not in page
-    assert "What &lt;b&gt;is" in page and page.count("data:image/jpeg;base64,") == 2 and "http" not in page
+    assert "What &lt;b&gt;is" in page and page.count("data:image/jpeg;base64,") == 2 and "://" not in page
     assert len(json.loads((tmp_path / "samples.json").read_text())["rows"]) == 2

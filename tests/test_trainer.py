@@ -273,6 +273,14 @@ def test_other_data_and_another_start_are_refused(tiny, tmp_path):
         train(other, "ours")
 
 
+def test_the_first_steps_are_logged_and_the_bar_says_what_takes_time(tiny, tmp_path, capsys):
+    model = copy.deepcopy(tiny)
+    Trainer(model, Naming(model, scores=(0.5,)), arguments(tmp_path, log_steps=100)).train()
+    assert [record["step"] for record in log(tmp_path) if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    bar = capsys.readouterr().err
+    assert "evaluating…" in bar and "asking about sample pictures…" in bar and "1/6" in bar and "loss=" in bar
+
+
 def test_settings_that_change_nothing_may_change(tiny, tmp_path):
     model = copy.deepcopy(tiny)
     with pytest.raises(Killed):
@@ -330,6 +338,7 @@ def test_people_see_the_curve_the_samples_and_a_report(model, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["steps"] == 6 and report["best_score"] == 0.5 and report["evaluation"] == {"score": 0.25}
     assert report["settings"]["--batch-size"] == "2" and report["notices"] == ["1 process saw 3 broken samples."]
+    assert report["best_step"] == 3 and "--batch-size" in report["changed"] and report["binding"]["--batch-size"] == "2"
     assert report["first_loss"] == log(tmp_path)[0]["loss"] and report["machine"]["torch"] == torch.__version__
     page = (tmp_path / "samples.html").read_text()
     assert [f"step {step}" in page for step in (0, 3, 6)] == [True] * 3 and "What is &lt;it&gt;?" in page and "A cat &amp; a dog" in page

@@ -8,12 +8,14 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 REPORTS = ("tensorboard", "wandb", "none")
+# A run is bound to what lies there, not to its name.
+FINGERPRINTED = ("--init", "--model", "--data", "--eval-data")
 PRECISIONS = ("auto", "bf16", "fp16", "no")
 
 
@@ -78,9 +80,32 @@ class TrainingArguments:
         """Flag -> value of what a run can only go on with unchanged."""
         return {flag(option.name): str(getattr(self, option.name)) for option in dataclasses.fields(self) if not option.metadata["free"]}
 
+    def given(self) -> dict[str, str]:
+        """Flag -> value of everything that was given or has a default, for people to read: paths as paths."""
+        values = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
+        texts = {name: " ".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {flag(name): str(text) for name, text in texts.items() if text not in (None, "")}
+
+    def changed(self) -> list[str]:
+        """The flags of `given` whose value is not the default."""
+        differ = {flag(option.name) for option in dataclasses.fields(self) if getattr(self, option.name) != option.default}
+        return [name for name in self.given() if name in differ]
+
 
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def was(name: str, bound: str | None, given: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What the setting `name` of an earlier run was. `bound` may be a fingerprint; then the path that was `given` says more.
+
+    `given` are the earlier run's settings, `now` this one's, both as `TrainingArguments.given` gives them.
+    """
+    if bound is None:
+        return "was not given"
+    if name not in FINGERPRINTED or name not in given:
+        return f"was {bound}"
+    return f"was {given[name]}" if given[name] != now.get(name) else f"what {given[name]} holds has changed since; it was {bound}"
 
 
 def add_flags(parser: argparse.ArgumentParser, arguments: type[TrainingArguments], leave_out: Sequence[str] = ()) -> None:

@@ -22,7 +22,7 @@ from ..model import MiniGPT4ForConditionalGeneration
 from ..weights.load import TRAINED_PREFIXES
 from ..weights.pairing import describe_pairing, fingerprint
 from . import processes
-from .arguments import TrainingArguments
+from .arguments import TrainingArguments, was
 from .attention import suit_attention
 from .checkpoint import (
     CheckpointError,
@@ -38,6 +38,7 @@ from .checkpoint import (
 from .interruption import REASONS, Interruption
 from .objective import Metrics, Objective, Share
 from .prefetch import drawn_ahead
+from .progress import doing
 from .run_log import RunLog
 from .run_report import REPORT_FILE, write_report
 from .sample_page import add_samples
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 # Steps in a row that fp16's loss scaling may leave out while it looks for a scale.
 MAX_SKIPPED = 30
+FIRST_STEPS = 20  # all of them are logged: a short run has a curve too
 
 
 def freeze(model: MiniGPT4ForConditionalGeneration, train_qformer: bool) -> list[torch.nn.Parameter]:
@@ -130,7 +132,7 @@ class Trainer:
         )
         with Interruption(arguments.max_minutes) as interruption, bar, self.log:
             if self.step == 0:
-                self._show_samples()
+                self._show_samples(bar)
             batches = self.objective.batches(self.step, self.share)
             if self.accelerator.device.type != "cpu":
                 batches = drawn_ahead(batches)
@@ -164,9 +166,9 @@ class Trainer:
                 self.log.write({"step": self.step, **metrics, **shown, "seconds": round(self.seconds, 2)})
             last = self.step == arguments.max_steps
             if self.step % arguments.eval_steps == 0 or last:
-                self._evaluate()
+                self._evaluate(bar)
             if self.step % (arguments.sample_steps or arguments.eval_steps) == 0 or last:
-                self._show_samples()
+                self._show_samples(bar)
             if self.step % arguments.save_steps == 0 or last:
                 self.seconds = time.perf_counter() - started
                 self._save()
@@ -195,7 +197,7 @@ class Trainer:
         self._check_finite(norm, total)
         self.optimizer.step()
         self.step += 1
-        if self.step % self.arguments.log_steps and self.step != self.arguments.max_steps:
+        if self.step > FIRST_STEPS and self.step % self.arguments.log_steps and self.step != self.arguments.max_steps:
             return {}
         names = sorted(figures)
         sums = self.add_up([float(total), *(float(value) for name in names for value in figures[name])])
@@ -242,8 +244,8 @@ class Trainer:
         finally:
             llm.train(training)
 
-    def _evaluate(self) -> None:
-        with self._answering():
+    def _evaluate(self, bar: tqdm) -> None:
+        with doing(bar, "evaluating…"), self._answering():
             metrics = self.objective.evaluate(self.wrapped, self.add_up)
         if metrics:
             self.log.write({"step": self.step, **{f"eval_{name}": value for name, value in metrics.items()}})
@@ -257,8 +259,8 @@ class Trainer:
                 with explained(self.arguments.output_dir):
                     keep_best(self.arguments.output_dir / "best", lambda new: write_projection(new, tensors, self.model.config))
 
-    def _show_samples(self) -> None:
-        with self._answering():
+    def _show_samples(self, bar: tqdm) -> None:
+        with doing(bar, "asking about sample pictures…"), self._answering():
             answers = self.objective.samples()
         if answers and self.accelerator.is_main_process:
             with explained(self.arguments.output_dir):
@@ -276,6 +278,7 @@ class Trainer:
             "objective": gather_object([self.objective.state()]),
             "random": gather_object([processes.random_state(self.accelerator.device)]),
             "binding": self.binding,
+            "given": self.arguments.given(),
         }
         if self.accelerator.is_main_process:
             directory, config = self.arguments.output_dir, self.model.config
@@ -294,7 +297,8 @@ class Trainer:
             return
         changed = sorted(name for name in self.binding | state["binding"] if self.binding.get(name) != state["binding"].get(name))
         if changed:
-            were = ", ".join(f"{name} ({_shown(state['binding'].get(name))})" for name in changed)
+            given, now, bound = state.get("given", {}), self.arguments.given(), state["binding"]
+            were = ", ".join(f"{name} ({was(name, bound.get(name), given, now)})" for name in changed)
             raise CheckpointError(
                 f"{directory} holds a run with other values of {were}. "
                 "Give the same to go on with it, or another --output-dir to start anew."
@@ -340,10 +344,8 @@ class Trainer:
             "device": processes.device_title(self.accelerator.device),
             "precision": self.binding["--mixed-precision"],
             "best_score": None if self.best_score == -math.inf else self.best_score,
-            "settings": self.binding,
+            "settings": self.arguments.given(),
+            "changed": self.arguments.changed(),
+            "binding": self.binding,
             "notices": notices,
         }
-
-
-def _shown(value: str | None) -> str:
-    return "was not given" if value is None else f"was {value}"
