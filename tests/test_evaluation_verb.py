@@ -12,7 +12,8 @@ import pytest
 from minigpt4_model.__main__ import main
 from minigpt4_model.evaluation import answering, corpus, evaluate
 from minigpt4_model.evaluation.items import Figure, Item, Judged, Task, Verdict
-from minigpt4_model.evaluation.report import chance_levels, shown, verdict_on
+from minigpt4_model.evaluation.report import Report, TaskReport, chance_levels, is_certain, shown, table, verdict_on
+from minigpt4_model.evaluation.report_page import render_page
 from minigpt4_model.evaluation.statistics import share_right
 from minigpt4_model.evaluation.suites import build_tasks
 from minigpt4_model.evaluation.tasks import photographs
@@ -250,6 +251,36 @@ def test_chance_judges_answers_against_other_items():
 )
 def test_figures_are_held_against_what_is_asked(value, less, goals, verdict):
     assert verdict_on(Figure("f", value, 1, 0, 1, least=goals[0], aim=goals[1], less_is_better=less)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "less", "goals", "certain"),
+    [
+        (0.6, 0.35, 0.8, False, (0.3, 0.55), True),
+        (1.0, 0.29, 1.0, False, (0.3, 0.55), False),  # three of three
+        (0.1, 0.05, 0.29, False, (0.3, 0.55), True),
+        (0.1, 0.05, 0.3, False, (0.3, 0.55), False),
+        (0.0, 0.0, 0.019, True, (0.02, 0.0), True),
+        (0.0, 0.0, 0.56, True, (0.02, 0.0), False),
+        (0.1, 0.02, 0.3, True, (0.02, 0.0), True),
+        (0.1, 0.01, 0.3, True, (0.02, 0.0), False),
+        (0.5, 0.4, 0.6, False, (None, None), False),
+    ],
+)
+def test_a_verdict_is_certain_where_the_interval_decides(value, low, high, less, goals, certain):
+    assert is_certain(Figure("f", value, 9, low, high, least=goals[0], aim=goals[1], less_is_better=less)) == certain
+
+
+def test_few_answers_prove_nothing_in_the_table_and_have_no_colour():
+    figures = [Figure("few", 1.0, 3, 0.29, 1.0, least=0.3, aim=0.55), Figure("many", 0.4, 900, 0.37, 0.43, least=0.3, aim=0.55)]
+    about = {"model": "m", "suite": "s", "device": "cpu", "time": "2026-01-01T00:00:00"}
+    report = Report(about, [TaskReport(Task("t", "T", list, None, None), [], figures, {})])
+    rows = table(report).splitlines()
+    assert rows[2].endswith("aim reached, not certain") and rows[3].endswith("  reached")
+    last = "Goals reached: 2 of 2. Aims reached: 1 of 2. Not certain (the interval reaches beyond the goal): 1 of 2."
+    assert rows[-1] == last
+    page = render_page(report)
+    assert re.findall(r'<tr class="(\w*)"[^>]*><th scope="row">(few|many)<', page) == [("", "few"), ("least", "many")] and last in page
 
 
 def test_values_are_shown_as_people_read_them():

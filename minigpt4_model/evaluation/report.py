@@ -112,17 +112,26 @@ def asked_for(report: Report) -> list[Figure]:
 
 
 def verdict_on(figure: Figure) -> str:
-    """ "aim", "least" or "below" for a figure that something is asked of, else ""."""
+    """ "aim", "least" or "below" for the value of a figure that something is asked of, else ""."""
     if figure.least is None or math.isnan(figure.value):
         return ""
 
-    def reaches(goal: float | None) -> bool:
-        if goal is None:
-            return False
-        # "< 2 %" is strict; an aim of none at all is reached by none at all.
-        return (figure.value < goal or figure.value == goal == 0) if figure.less_is_better else figure.value >= goal
+    aim = figure.aim is not None and _reaches(figure, figure.value, figure.aim)
+    return "aim" if aim else "least" if _reaches(figure, figure.value, figure.least) else "below"
 
-    return "aim" if reaches(figure.aim) else "least" if reaches(figure.least) else "below"
+
+def is_certain(figure: Figure) -> bool:
+    """Whether the whole 95 % interval is on the side of `least` on which the value is; False where nothing is asked."""
+    verdict = verdict_on(figure)
+    if not verdict:
+        return False
+    worst, best = (figure.high, figure.low) if figure.less_is_better else (figure.low, figure.high)
+    return not _reaches(figure, best, figure.least) if verdict == "below" else _reaches(figure, worst, figure.least)
+
+
+def _reaches(figure: Figure, value: float, goal: float) -> bool:
+    # "< 2 %" is strict; an aim of none at all is reached by none at all.
+    return (value < goal or value == goal == 0) if figure.less_is_better else value >= goal
 
 
 def shown(value: float | None, unit: str = "share") -> str:
@@ -157,7 +166,7 @@ def table(report: Report) -> str:
                 chance,
                 sign + goals[0],
                 goals[1],
-                _VERDICTS[verdict_on(figure)],
+                _verdict_in_words(figure),
             )
         )
     widths = [max(len(row[column]) for row in [_HEAD, *(row for row in rows if isinstance(row, tuple))]) for column in range(len(_HEAD))]
@@ -168,10 +177,21 @@ def table(report: Report) -> str:
         if one.unanswered:
             lines.append(f"{one.task.title}: {len(one.unanswered)} items could not be asked: {next(iter(one.unanswered.values()))}")
     if goals := asked_for(report):
-        reached = sum(verdict_on(figure) != "below" for figure in goals)
-        aims = sum(verdict_on(figure) == "aim" for figure in goals)
-        lines.append(f"Of {len(goals)} figures that something is asked of, {reached} are reached, {aims} of them at their aim.")
+        lines.append(goals_in_words(goals))
     return "\n".join(lines)
+
+
+def goals_in_words(goals: Sequence[Figure]) -> str:
+    """How many of the figures that something is asked of reach it."""
+    verdicts = [verdict_on(figure) for figure in goals]
+    uncertain = sum(not is_certain(figure) for figure in goals)
+    text = f"Goals reached: {len(goals) - verdicts.count('below')} of {len(goals)}. Aims reached: {verdicts.count('aim')} of {len(goals)}."
+    return text + (f" Not certain (the interval reaches beyond the goal): {uncertain} of {len(goals)}." if uncertain else "")
+
+
+def _verdict_in_words(figure: Figure) -> str:
+    verdict = verdict_on(figure)
+    return _VERDICTS[verdict] + (", not certain" if verdict and not is_certain(figure) else "")
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -208,5 +228,5 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _plain(figure: Figure) -> dict[str, Any]:
-    values = dataclasses.asdict(figure) | {"verdict": verdict_on(figure)}
+    values = dataclasses.asdict(figure) | {"verdict": verdict_on(figure), "certain": is_certain(figure)}
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}

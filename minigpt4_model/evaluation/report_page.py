@@ -4,27 +4,24 @@ Self-contained (pictures, style and script are inside), so it can be sent by mai
 is shown as text; a page of HTML that a model wrote is shown in a frame that may run and fetch nothing.
 """
 
-import base64
 import html
-import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..chat.pictures import PictureError, load_picture
+from ..training.page import build_page, data_address
 from .items import Figure, Item, Judged
-from .report import Report, TaskReport, asked_for, shown, verdict_on
+from .report import Report, TaskReport, asked_for, goals_in_words, is_certain, shown, verdict_on
 
 MOST_ITEMS = 300  # of one task: beyond that a page of pictures is slow to open
-_THUMBNAIL = 224
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _HERE = Path(__file__).parent
 
 
 def render_page(report: Report) -> str:
     """The whole page."""
-    about, style, script = report.about, _asset("report_page.css"), _asset("report_page.js")
+    about = report.about
     title = f"{about['model']}: suite {Path(about['suite']).stem}"
     facts = " · ".join(filter(None, (html.escape(about["device"]), about["time"].replace("T", " ")[:16])))
     limit = f" · the first {about['limit']} items of each task" if about.get("limit") else ""
@@ -32,19 +29,7 @@ def render_page(report: Report) -> str:
     tasks = "".join(
         f'<option value="{html.escape(one.task.name)}">{html.escape(one.task.title)}</option>' for one in report.tasks if one.judged
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{html.escape(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>{html.escape(title)}</h1><p>{facts}{limit} · greedy answers · 95 % intervals</p></header>
-<main>
+    body = f"""<main>
 <section aria-label="Figures">{_figures(report)}</section>
 <section aria-label="Questions and answers">
 <form class="filters" id="filters">
@@ -60,11 +45,8 @@ def render_page(report: Report) -> str:
 <div class="cards" id="cards">{cards}</div>
 <p id="none" hidden>No item fits these filters.</p>
 </section>
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
+</main>"""
+    return build_page(title, f"{facts}{limit} · greedy answers · 95 % intervals", body, _asset("report_page.css"), _asset("report_page.js"))
 
 
 def _asset(name: str) -> str:
@@ -73,7 +55,7 @@ def _asset(name: str) -> str:
 
 def _figures(report: Report) -> str:
     goals = asked_for(report)
-    parts = [_block("What is asked of the model", goals)] if goals else []
+    parts = [_block("What is asked of the model", goals, f'<p class="note">{goals_in_words(goals)}</p>')] if goals else []
     for one in report.tasks:
         note = f'<p class="note">{html.escape(one.task.missing)}.</p>' if one.task.missing else ""
         if one.unanswered:
@@ -96,7 +78,7 @@ def _block(title: str, figures: Sequence[Figure], note: str = "") -> str:
 
 
 def _row(figure: Figure) -> str:
-    verdict = verdict_on(figure)
+    verdict = verdict_on(figure) if is_certain(figure) else ""  # colours say what is proven
     name = html.escape(figure.name) + (" <small>less is better</small>" if figure.less_is_better else "")
     interval = f"{shown(figure.low, figure.unit)} to {shown(figure.high, figure.unit)}"
     goals = "".join(f'<i class="goal" style="left:{_percent(goal)}"></i>' for goal in (figure.least, figure.aim) if goal is not None)
@@ -168,10 +150,7 @@ def _pictures(item: Item) -> Iterator[str]:
             if part["type"] != "image":
                 continue
             try:
-                image = load_picture(part["image"]).image.copy()
+                picture = load_picture(part["image"]).image
             except PictureError:
                 continue
-            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-            written = io.BytesIO()
-            image.save(written, "JPEG", quality=82)
-            yield "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
+            yield data_address(picture)
