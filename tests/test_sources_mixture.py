@@ -171,6 +171,18 @@ class TestBrokenSamples:
             tally.check(0.1)
         tally.check(0.5)
 
+    def test_a_small_source_is_judged_once_it_was_seen(self):
+        tally, mixture = Tally(), Mixture([Numbers("a", 12, bad=range(4))])
+        number = 0
+        while "a" not in tally.sources or tally.sources["a"].looked_at < 12:
+            tally.check(0.1, {"a": 12})
+            mixture.sample(number, tally)
+            number += 1
+        with pytest.raises(TooManyBroken):
+            tally.check(0.1, {"a": 12})
+        examples = tally.sources["a"].examples
+        assert len(set(examples)) == len(examples) == 3
+
     def test_a_source_of_nothing_but_broken_samples(self):
         with pytest.raises(TooManyBroken, match="100 of 100 samples cannot be used"):
             Mixture([Numbers("a", 50, bad=range(50))]).sample(0)

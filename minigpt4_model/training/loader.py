@@ -7,7 +7,7 @@ ranks together see what one rank would have seen.
 
 import copy
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -75,16 +75,19 @@ def batches(
     """
     prepared = StepBatches(mixture, collate, global_batch_size, rank, world_size)
     tally = Tally() if before is None else copy.deepcopy(before)
-    return _checked(_prepared(prepared, start_step, num_workers, pin_memory), tally, max_broken)
+    sizes = {source.name: len(source) for source in mixture.sources}
+    return _checked(_prepared(prepared, start_step, num_workers, pin_memory), tally, max_broken, sizes)
 
 
-def _checked(prepared: Generator[tuple[int, Any, Tally, str]], tally: Tally, max_broken: float) -> Generator[tuple[int, Any, Tally]]:
+def _checked(
+    prepared: Generator[tuple[int, Any, Tally, str]], tally: Tally, max_broken: float, sizes: Mapping[str, int]
+) -> Generator[tuple[int, Any, Tally]]:
     try:
         for step, batch, found, error in prepared:
             tally.add(found)
             if error:
                 raise SourceError(error)
-            tally.check(max_broken)
+            tally.check(max_broken, sizes)
             yield step, batch, found
     finally:
         prepared.close()

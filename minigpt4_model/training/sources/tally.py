@@ -5,6 +5,7 @@ number of workers.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .sample import SourceError
@@ -30,6 +31,10 @@ class SourceTally:
     def broken(self) -> int:
         return sum(self.reasons.values())
 
+    def add_examples(self, examples: list[str]) -> None:
+        """Keeps the first few, each once: a small source is met again and again."""
+        self.examples = list(dict.fromkeys([*self.examples, *examples]))[:EXAMPLES]
+
     def describe(self) -> str:
         counted = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common())
         return f"{self.broken} of {self.looked_at} samples cannot be used ({counted}). For example: {'; '.join(self.examples)}"
@@ -48,20 +53,23 @@ class Tally:
         counts = self.sources.setdefault(source, SourceTally())
         counts.looked_at += 1
         counts.reasons[reason] += 1
-        if len(counts.examples) < EXAMPLES:
-            counts.examples.append(f"{key}: {detail}")
+        counts.add_examples([f"{key}: {detail.rstrip('.')}"])
 
     def add(self, other: "Tally") -> None:
         for name, found in other.sources.items():
             ours = self.sources.setdefault(name, SourceTally())
             ours.looked_at += found.looked_at
             ours.reasons.update(found.reasons)
-            ours.examples = (ours.examples + found.examples)[:EXAMPLES]
+            ours.add_examples(found.examples)
 
-    def check(self, max_broken: float = MAX_BROKEN) -> None:
-        """Raises `TooManyBroken` when more than this share of a source is broken, once `MIN_LOOKED_AT` samples were tried."""
+    def check(self, max_broken: float = MAX_BROKEN, sizes: Mapping[str, int] | None = None) -> None:
+        """Raises `TooManyBroken` when more than this share of a source is broken.
+
+        Judged once `MIN_LOOKED_AT` samples were tried, or as many as a smaller source has (`sizes`, by name).
+        """
         for name, counts in self.sources.items():
-            if counts.looked_at >= MIN_LOOKED_AT and counts.broken > max_broken * counts.looked_at:
+            enough = min(MIN_LOOKED_AT, (sizes or {}).get(name, MIN_LOOKED_AT))
+            if counts.looked_at >= enough and counts.broken > max_broken * counts.looked_at:
                 raise too_many(name, counts, f"more than --max-broken {max_broken:g} allows")
 
     def report(self) -> list[str]:
