@@ -41,7 +41,7 @@ def write_report(directory: Path, facts: dict[str, Any]) -> None:
     """Writes both files. Losses and held-out figures are read from the run's log, the machine is this one.
 
     `facts`: "steps", "seconds", "processes", "device", "notices" (sentences), "settings" (flag -> what was given), and further ones
-    for the JSON file; "changed" may name the settings that are not as they come.
+    for the JSON file; "changed" may name the settings that differ from their defaults.
     """
     records = read_log(directory)
     losses = [record for record in records if "loss" in record]
@@ -71,7 +71,7 @@ def render_report(directory: Path, report: dict[str, Any], best: dict[str, Any] 
     settings, changed = report["settings"], report.get("changed", list(report["settings"]))
     given = {name: settings[name] for name in changed}
     others = {name: value for name, value in settings.items() if name not in given}
-    rest = f"<details><summary>{len(others)} as they come</summary>{_table(others)}</details>" if others else ""
+    rest = f"<details><summary>{len(others)} more, which have their defaults</summary>{_table(others)}</details>" if others else ""
     notices = "".join(f"<li>{html.escape(notice)}</li>" for notice in report["notices"])
     tables = [
         _block("Settings", _table(given) + rest),

@@ -10,7 +10,7 @@ from .sample import Sample
 
 _STYLE = """
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); gap: 16px; padding-bottom: 48px; }
-figure { margin: 0; overflow-wrap: anywhere; }
+figure.block { margin: 0; overflow-wrap: anywhere; }
 figure img { max-width: 100%; border-radius: 8px; }
 figure p { margin: 4px 0; }
 """
