@@ -9,7 +9,7 @@ from tqdm import tqdm
 @contextmanager
 def doing(bar: tqdm, what: str) -> Iterator[None]:
     """The bar says `what` as long as the block lasts, then again what it said before; at once, because blocks take minutes."""
-    before = bar.postfix
+    before = getattr(bar, "postfix", None)  # a bar that is not shown, that of all but the main process, has none
     bar.set_postfix_str(what)
     try:
         yield
