@@ -18,7 +18,7 @@ from minigpt4_model.training.conversations import (
     render_prompt,
 )
 from minigpt4_model.training.objective import Share
-from minigpt4_model.training.representation import SceneWords, WordLoss, WordPlaces
+from minigpt4_model.training.representation import FREE, SceneWords, WordLoss, WordPlaces
 from minigpt4_model.training.trainer import freeze
 from tests.tiny_chat import build_chatml_model
 
@@ -145,3 +145,70 @@ def test_pieces_add_up_to_the_whole_step(tiny):
     whole = added(Share())
     assert len(whole) == 6 and added(Share(pieces=3)) == pytest.approx(whole, rel=1e-4)
     assert added(Share(0, 2), Share(1, 2, pieces=2)) == pytest.approx(whole, rel=1e-4)
+
+
+# several pictures in one conversation, or none
+
+NONE = [question("What is it?"), text_message("assistant", "There is no picture.")]
+TWO = [question("Which one?", [PLACEHOLDER, PLACEHOLDER]), text_message("assistant", "The second.")]
+LATE = [*NONE, question("And now?", [PLACEHOLDER]), text_message("assistant", "A cat.")]
+
+
+def mixed_objective(processor, model, examples, word_weight=0.3):
+    words = SceneWords("cat", count="", medium="")
+    places = WordPlaces(processor.tokenizer)
+    vocabulary = torch.tensor(sorted(set(places.target_ids(words)[:14]) | set(range(20, 40))))
+    word_loss = WordLoss(model.get_input_embeddings().weight.detach(), vocabulary, places.filler)
+    number = sum(example.num_pictures for example in examples)
+    features = torch.arange(number).float()[:, None, None].expand(-1, 5, 32).clone()
+    source = lambda chance, count: (features, list(examples))  # noqa: E731
+    return ConversationObjective(processor, "chatml", [(1.0, source)], len(examples), dict, word_loss=word_loss, word_weight=word_weight)
+
+
+def test_every_piece_has_the_pictures_of_its_conversations(tiny):
+    model, processor = tiny
+    cat = SceneWords("cat", count="", medium="")
+    examples = [Example(TWO, (cat, None)), Example(NONE), Example(SHORT, cat), Example(LATE, (cat,))]
+    assert [example.num_pictures for example in examples] == [2, 0, 1, 1]
+    objective = mixed_objective(processor, model, examples)
+    pieces = next(objective.batches(0, Share(pieces=4)))
+    assert [piece["vision_features"][:, 0, 0].tolist() for piece in pieces] == [
+        [0, 1],
+        [0],
+        [2],
+        [3],
+    ]
+    assert [len(piece["words"]) for piece in pieces] == [2, 0, 1, 1]
+    assert pieces[1]["input_ids"].shape[0] == 2 and (pieces[1]["labels"][1] == IGNORED).all()
+    assert (pieces[0]["words"][1] == FREE).all() and (pieces[0]["words"][0] != FREE).any()
+    (second,) = next(objective.batches(0, Share(1, 2)))
+    assert second["vision_features"][:, 0, 0].tolist() == [2, 3]
+
+
+def test_pieces_with_and_without_pictures_add_up_and_can_be_learned_from(tiny):
+    model, processor = copy.deepcopy(tiny[0]), tiny[1]
+    cat = SceneWords("cat", count="", medium="")
+    objective = mixed_objective(processor, model, [Example(TWO, (cat, cat)), Example(NONE), Example(SHORT, cat), Example(LATE, cat)])
+    parameters = freeze(model, train_qformer=True)
+
+    def added(share):
+        totals = {}
+        for piece in next(objective.batches(0, share)):
+            sums, _ = objective.loss(model, piece)
+            sum(sums.values()).backward()  # also without a picture, where nothing but the frozen LLM takes part
+            for term, value in sums.items():
+                totals[term] = totals.get(term, 0.0) + value.item()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in parameters])
+        model.zero_grad()
+        return totals, gradient
+
+    (whole, gradient), (parts, gradient_of_parts) = added(Share()), added(Share(pieces=4))
+    assert parts == pytest.approx(whole, rel=1e-4) and gradient.abs().sum() > 0
+    torch.testing.assert_close(gradient_of_parts, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_the_words_of_another_number_of_pictures_are_refused():
+    cat = SceneWords("cat")
+    assert Example(NONE).words_of_pictures == () and Example(TWO).words_of_pictures == (None, None)
+    with pytest.raises(ValueError, match="2 pictures has the words of 1"):
+        Example(TWO, (cat,)).words_of_pictures  # noqa: B018

@@ -1,10 +1,12 @@
 """Stages 1 and 2: image tokens learn from what the frozen LLM says of them.
 
-An example is a conversation about one picture, rendered by the same `chat.render` that chatting uses; the loss is on the answers only.
+An example is a conversation about one picture, several or none, rendered by the same `chat.render` that chatting uses; the loss is on
+the answers only. Pictures stand in reading order over the batch, which is how `embed_prompt` fills the placeholders.
 """
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import accumulate, count
 
 import numpy as np
 import torch
@@ -16,21 +18,39 @@ from ..chat.render import IGNORED, Rendered, render
 from ..chat.templates import get_template
 from ..model import MiniGPT4Processor
 from .objective import AddUp, DrawnObjective, Figures, Metrics, SampleAnswer, Share
-from .representation import SceneWords, WordLoss, WordPlaces
+from .representation import FREE, SceneWords, WordLoss, WordPlaces
 
 
 @dataclass(frozen=True)
 class Example:
-    """One conversation: `messages` with `PLACEHOLDER` where the picture goes; `words` keep the tokens readable where given."""
+    """One conversation: `messages` with `PLACEHOLDER` where a picture goes; `words` keep the tokens readable where given.
+
+    `words` are those of the only picture, or a tuple with those of each, None for a picture whose tokens may say anything.
+    """
 
     messages: list[dict]
-    words: SceneWords | None = None
+    words: SceneWords | tuple[SceneWords | None, ...] | None = None
+
+    @property
+    def num_pictures(self) -> int:
+        parts = (part for message in self.messages if not isinstance(message["content"], str) for part in message["content"])
+        return sum(part["type"] == "image" for part in parts)
+
+    @property
+    def words_of_pictures(self) -> tuple[SceneWords | None, ...]:
+        """One for each picture. Raises ValueError when their number is another."""
+        words = self.words if isinstance(self.words, tuple) else (self.words,) * self.num_pictures
+        if len(words) != self.num_pictures:
+            raise ValueError(f"A conversation with {self.num_pictures} pictures has the words of {len(words)}.")
+        return words
 
 
 # Stands for the picture whose features come from the cache; nobody looks at its pixels.
 PLACEHOLDER = LoadedPicture(image=None, digest="cached features")
+# A picture that nothing is said of.
+UNLEARNED = [{"role": "user", "content": [{"type": "image", "image": PLACEHOLDER}]}]
 
-# `(random numbers, how many)` -> features `(n, N, Dv)` and a conversation about each.
+# `(random numbers, how many)` -> so many conversations, and the features `(P, N, Dv)` of all their pictures in reading order.
 ConversationSource = Callable[[np.random.Generator, int], tuple[torch.Tensor, list[Example]]]
 
 
@@ -93,25 +113,40 @@ class ConversationObjective(DrawnObjective):
             self.weights |= {term: word_weight * weight for term, weight in self.word_loss.weights.items()}
 
     def batch(self, step: int) -> tuple[torch.Tensor, list[Example]]:
+        """The features of all pictures and the conversations, whose numbers may differ."""
         features, examples = [], []
         for number, (share, source) in enumerate(self.sources):
-            if count := round(share * self.batch_size):
-                drawn, said = source(np.random.default_rng([100 + number, step]), count)
+            if wanted := round(share * self.batch_size):
+                drawn, said = source(np.random.default_rng([100 + number, step]), wanted)
                 features.append(drawn)
                 examples += said
         return torch.cat(features), examples
 
     def batches(self, start: int, share: Share) -> Generator[list[dict[str, torch.Tensor]]]:
-        for pieces in super().batches(start, share):
-            yield [self.collate(features, examples) for features, examples in pieces]
+        for step in count(start):
+            with torch.no_grad():
+                features, examples = self.batch(step)
+            first = [0, *accumulate(example.num_pictures for example in examples)]
+            yield [self.collate(features[first[rows.start] : first[rows.stop]], examples[rows]) for rows in share.slices(len(examples))]
 
     def collate(self, features: torch.Tensor, examples: list[Example]) -> dict[str, torch.Tensor]:
-        """What `loss` takes: `vision_features`, `input_ids`, `labels` and, with a word loss, `words` `(B, T)`."""
-        input_ids, labels = render_batch([example.messages for example in examples], self.processor, self.template_name)
+        """What `loss` takes: `vision_features` `(P, N, Dv)`, `input_ids`, `labels` and, with a word loss, `words` `(P, T)`.
+
+        Where no conversation has a picture, one that nothing is learned from is added.
+        """
+        conversations = [example.messages for example in examples]
+        if not len(features):
+            # The Q-Former takes no empty batch, and all processes have to reach what is trained.
+            features, conversations = features.new_zeros(1, *features.shape[1:]), [*conversations, UNLEARNED]
+        input_ids, labels = render_batch(conversations, self.processor, self.template_name)
         piece = {"vision_features": features, "input_ids": input_ids, "labels": labels}
         if self.word_loss is not None:
-            piece["words"] = torch.tensor([self.places.target_ids(example.words) for example in examples])
+            targets = [self._targets(words) for example in examples for words in example.words_of_pictures]
+            piece["words"] = torch.tensor(targets, dtype=torch.long).reshape(-1, self.places.num_image_tokens)
         return piece
+
+    def _targets(self, words: SceneWords | None) -> list[int]:
+        return [FREE] * self.places.num_image_tokens if words is None else self.places.target_ids(words)
 
     def counts(self, piece: dict[str, torch.Tensor]) -> dict[str, float]:
         words = {} if self.word_loss is None else self.word_loss.counts(piece["words"])
@@ -123,7 +158,7 @@ class ConversationObjective(DrawnObjective):
         sums = {"answers": outputs.loss}
         if self.word_loss is None:
             return sums, {}
-        word_sums, figures = self.word_loss(outputs.image_features, piece["words"])
+        word_sums, figures = self.word_loss(outputs.image_features[: len(piece["words"])], piece["words"])
         return {**sums, **word_sums}, {"answer_loss": (outputs.loss.detach(), self.counts(piece)["answers"]), **figures}
 
     def evaluate(self, model: nn.Module, add_up: AddUp) -> Metrics:

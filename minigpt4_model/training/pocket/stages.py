@@ -1,7 +1,7 @@
 """The pocket model's stages: what each draws its samples from, and the held-out figures that pick its best checkpoint."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,11 @@ from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, ConversationSource, Example, render_prompt
 from ..features import FeatureCache
 from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReader
-from .captions import stage1_messages, stage2_messages
+from .abilities import ABILITIES, DRAWINGS, PHOTOGRAPHS, draw_talk, shares_of
+from .abilities.stock import Stock
+from .abilities.talk import Talk
+from .albums import ComposedAlbum, PhotographAlbum, picture_words
+from .captions import ask_caption
 from .colours import COLOURS
 from .dataset import NUMBERS, RELATIONS, PocketPictures, words_of
 from .imagenet_names import class_names
@@ -18,7 +22,6 @@ from .judge import names_it
 from .photographs import TaggedPhotographs
 from .render import Sprite
 from .scenes import SceneObject
-from .wording import mention
 
 PATCHES = 82  # the drawing branch's mean and patches; what follows are the photograph branch's mean and the tag tokens
 
@@ -63,59 +66,50 @@ def photograph_words(photographs: TaggedPhotographs) -> Source:
     return draw
 
 
-def scene_conversations(cache: FeatureCache, pictures: PocketPictures, stage: int) -> ConversationSource:
-    """Composed pictures with a caption (stage 1) or a conversation (stage 2)."""
+def scene_conversations(
+    cache: FeatureCache, pictures: PocketPictures, stage: int, shares: Mapping[str, float] | None = None
+) -> ConversationSource:
+    """Composed pictures with a caption (stage 1) or with what `abilities` say of them (stage 2), by their `shares`."""
+    album, stock = ComposedAlbum(cache, pictures), Stock(pictures.bank.sprites)
+    weights = shares_of(DRAWINGS) if shares is None else shares
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
-        chosen = chance.integers(len(cache), size=count).tolist()
-        features = jitter(cache[chosen], chance)
-        examples = []
-        turns = int(chance.choice((1, 1, 1, 2, 2, 3)))  # alike in a batch, which is padded to its longest
-        for index in chosen:
-            scene, words_chance = pictures.scene(index), random.Random(int(chance.integers(2**63)))
+        talks = []
+        for _ in range(count):
+            words_chance = random.Random(int(chance.integers(2**63)))
             if stage == 1:
-                messages = stage1_messages(scene, PLACEHOLDER, words_chance)
+                seen = album.draw_scene(words_chance)
+                talks.append(Talk().add(ask_caption(seen.scene, words_chance), seen))
             else:
-                messages = stage2_messages(scene, PLACEHOLDER, words_chance, pictures.bank.sprites, turns)
-            examples.append(Example(messages, words_of(scene)))
-        return features, examples
+                talks.append(draw_talk(words_chance, album, stock, weights))
+        return _learned(album, talks, chance)
 
     return draw
 
 
-_PHOTOGRAPH_QUESTIONS = (
-    "What is this?",
-    "What is in this picture?",
-    "What does this photo show?",
-    "Describe the picture.",
-    "What do you see?",
-)
-_PHOTOGRAPH_ANSWERS = ("It is {a}.", "This is a photo of {a}.", "The photo shows {a}.", "I can see {a}.", "This looks like {a}.")
-
-
-def photograph_conversations(photographs: TaggedPhotographs) -> ConversationSource:
-    """Photographs with one question, about what they show."""
-    source = photograph_words(photographs)
+def photograph_conversations(
+    photographs: TaggedPhotographs,
+    pictures: PocketPictures | None = None,
+    cache: FeatureCache | None = None,
+    shares: Mapping[str, float] | None = None,
+) -> ConversationSource:
+    """Photographs with what `abilities` say of them, by their `shares`; also beside drawings, where `pictures` and `cache` are given."""
+    drawings = ComposedAlbum(cache, pictures) if cache is not None and pictures is not None else None
+    album, stock = PhotographAlbum(photographs, drawings), Stock((pictures or PocketPictures(1)).bank.sprites)
+    weights = {name: share for name, share in (shares or shares_of(PHOTOGRAPHS)).items() if set(ABILITIES[name].needs) <= album.has}
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
-        features, words = source(chance, count)
-        return features, [_photograph_example(chance, said) for said in words]
+        talks = [draw_talk(random.Random(int(chance.integers(2**63))), album, stock, weights) for _ in range(count)]
+        return _learned(album, talks, chance)
 
     return draw
 
 
-def photograph_example(chance: np.random.Generator, index: int) -> Example:
-    """A question about a photograph of the ImageNet class `index`, and its answer."""
-    return _photograph_example(chance, SceneWords(name=class_names()[index], count="", medium="photo"))
-
-
-def _photograph_example(chance: np.random.Generator, said: SceneWords) -> Example:
-    content = [{"type": "image", "image": PLACEHOLDER}, {"type": "text", "text": str(chance.choice(_PHOTOGRAPH_QUESTIONS))}]
-    answer = str(chance.choice(_PHOTOGRAPH_ANSWERS)).format(a=mention(said.name, "plural" if said.name in _PLURAL_CLASSES else "count"))
-    return Example([{"role": "user", "content": content}, {"role": "assistant", "content": answer}], said)
-
-
-_PLURAL_CLASSES = frozenset({"jeans", "sunglasses", "binoculars", "parallel bars", "swimming trunks"})
+def _learned(album: ComposedAlbum | PhotographAlbum, talks: list[Talk], chance: np.random.Generator) -> tuple[torch.Tensor, list[Example]]:
+    """The features of all pictures that are talked about, a little changed, and the conversations."""
+    features = album.features([seen for talk in talks for seen in talk.pictures])
+    examples = [Example(talk.messages(PLACEHOLDER), tuple(picture_words(seen.scene) for seen in talk.pictures)) for talk in talks]
+    return (jitter(features, chance) if len(features) else features), examples
 
 
 class NamingTest:

@@ -22,10 +22,14 @@ from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, Example, render_batch
 from ..representation import PLACES, WordPlaces
 from ..schedule import LearningRate
+from .abilities.photographs import photograph_turn
+from .abilities.stock import Stock
+from .abilities.talk import Seen, Talk, photograph_scene
+from .albums import picture_words
 from .architecture import build_untrained
 from .captions import stage1_messages, stage2_messages
 from .dataset import PocketPictures, words_of
-from .stages import photograph_example
+from .imagenet_names import class_names
 
 START = " The words above say what the picture shows. Short, true answer in one plain sentence:"
 
@@ -36,19 +40,21 @@ def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4P
     return model.get_input_embeddings().weight.detach()[torch.tensor((ids * count)[:count])].float().clone()
 
 
-def draw_examples(pictures: PocketPictures, step: int, batch_size: int) -> list[Example]:
+def draw_examples(pictures: PocketPictures, stock: Stock, step: int, batch_size: int) -> list[Example]:
     """One question each about composed scenes, and one in six about an imagined photograph; no picture is encoded."""
     chance = random.Random(f"steering {step}")
     examples = []
     for _ in range(batch_size):
         if chance.random() < 1 / 6:
-            examples.append(photograph_example(np.random.default_rng(chance.getrandbits(63)), chance.randrange(1000)))
+            seen = Seen(photograph_scene(chance.choice(class_names())))
+            messages = Talk().add(photograph_turn(seen, chance, stock), seen).messages(PLACEHOLDER)
+            examples.append(Example(messages, picture_words(seen.scene)))
             continue
         scene = pictures.compose(chance.randrange(10**9))[1]
         if chance.random() < 0.3:
             messages = stage1_messages(scene, PLACEHOLDER, chance)
         else:
-            messages = stage2_messages(scene, PLACEHOLDER, chance, pictures.bank.sprites, turns=1)
+            messages = stage2_messages(scene, PLACEHOLDER, chance, stock, turns=1)
         examples.append(Example(messages, words_of(scene)))
     return examples
 
@@ -58,6 +64,7 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
     model, processor = build_untrained()
     model.requires_grad_(False)
     pictures, places = PocketPictures(1), WordPlaces(processor.tokenizer, processor.num_image_tokens)
+    stock = Stock(pictures.bank.sprites)
     free = initial_tokens(model, processor, processor.num_image_tokens - len(PLACES)).requires_grad_(True)
     optimizer = torch.optim.AdamW([free], lr=learning_rate, weight_decay=0.0)
     rate = LearningRate(learning_rate, learning_rate / 20, learning_rate / 20, min(20, max_steps), max_steps)
@@ -73,7 +80,7 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
     with tqdm(range(start, max_steps), initial=start, total=max_steps, unit="step", desc="steering", mininterval=5) as bar:
         for step in bar:
             optimizer.param_groups[0]["lr"] = rate(step)
-            examples = draw_examples(pictures, step, batch_size)
+            examples = draw_examples(pictures, stock, step, batch_size)
             ids = torch.tensor([places.target_ids(example.words)[: len(PLACES)] for example in examples])
             tokens = torch.cat([words[ids].float(), free.expand(len(ids), -1, -1)], dim=1)
             input_ids, labels = render_batch([example.messages for example in examples], processor, model.config.chat_template_name)

@@ -23,6 +23,9 @@ _AFTER_THE_NOUN = re.compile(
     r" (?:with|without|of|in|on|at|behind|pointing|covering|[a-z]+ing (?:a|an|the|its|his|her|their|up|out|golf|weights|hands))\b"
 )
 
+# "woman shrugging", "person walking": whoever does something stands first.
+_DOING = re.compile(r"(man|woman|person|face) [a-z]+ing\b")
+
 
 def article(words: str) -> str:
     """ "a" or "an", by the sound the words begin with."""
@@ -33,8 +36,9 @@ def article(words: str) -> str:
 
 def plural(words: str) -> str:
     """Many of a thing: the noun that the words are about is put into the plural ("glass of milk" -> "glasses of milk")."""
-    cut = _AFTER_THE_NOUN.search(words)
-    noun_phrase, rest = (words[: cut.start()], words[cut.start() :]) if cut else (words, "")
+    cut = _AFTER_THE_NOUN.search(words) or _DOING.match(words)
+    end = (cut.end(1) if cut.re is _DOING else cut.start()) if cut else len(words)
+    noun_phrase, rest = words[:end], re.sub(r"\b(its|his|her)\b", "their", words[end:])
     front, _, noun = noun_phrase.rpartition(" ")
     return f"{front} {_plural_noun(noun)}".strip() + rest
 
