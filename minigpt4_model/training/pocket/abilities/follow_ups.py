@@ -56,7 +56,7 @@ def _about_one(scene: Scene, chance: random.Random, stock: Stock, turns: int) ->
         _anything_else(scene, chance),
         _how_many_of_them(scene, chance),
     ]
-    weights = (4, 2, 2, 2, 2, 1, 1)
+    weights = (4, 2, 2, 3, 2, 2, 1)
     further = _some(possible, weights, turns - 1, chance)
     sure = possible[4]
     return answers + sorted(further, key=lambda turn: turn is not sure)  # only the name, said just before, is what it is sure of
@@ -193,7 +193,7 @@ def _ground_behind(scene: Scene, chance: random.Random, them: str) -> Turn | Non
 def _sure(claim: str, chance: random.Random) -> Turn:
     """Asked again, it stays with what it said."""
     asked = chance.choice(("Are you sure?", "Are you sure about that?", "Really?", "Is that right?", "Sure?", "Are you certain?"))
-    return asked, chance.choice((f"Yes, I am sure: {claim}.", f"Yes, {claim}.", f"Yes, I am quite sure that {claim}."))
+    return asked, chance.choice((f"Yes, I am sure: {claim}.", f"Yes, {claim}.", f"I am sure that {claim}.", f"I am quite sure: {claim}."))
 
 
 def _doubt(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None:

@@ -30,7 +30,7 @@ _ANSWERS = (
     "I see {a}.",
 )
 _SURE = ("Are you sure?", "Really?", "Are you certain?", "Is that right?")
-_YES_SURE = ("Yes, I am quite sure that it is {a}.", "Yes, it is {a}.", "Yes, the photo clearly shows {a}.", "Yes, I am sure: it is {a}.")
+_YES_SURE = ("I am quite sure that it is {a}.", "Yes, it is {a}.", "Yes, the photo clearly shows {a}.", "Yes, I am sure: it is {a}.")
 
 
 def name_photograph(chance: random.Random, album: Album, stock: Stock) -> Talk:

@@ -82,7 +82,7 @@ def _hashtag(name: str, head: str) -> str:
 
 def group_of(scene: Scene) -> str:
     """The group of patterns that fits what is shown; "" where only those fit that are for anything."""
-    return "" if scene.other else _GROUPS.get(sort_of(scene.main.sprite), "")
+    return "" if scene.other or scene.count > 1 else _GROUPS.get(sort_of(scene.main.sprite), "")
 
 
 @cache
