@@ -58,8 +58,6 @@ def test_an_interrupted_build_leaves_nothing_and_starts_again(tiny, tmp_path):
 
 
 @torch.no_grad()
-
-
 def test_numbers_run_over_all_parts():
     parts = [np.arange(start, stop, dtype=np.float16).reshape(-1, 1, 1).repeat(2, axis=2) for start, stop in ((0, 4), (4, 8), (8, 10))]
     cache = FeatureCache(parts)

@@ -40,7 +40,13 @@ def test_figures_are_words_and_settings_as_given(tmp_path):
     assert "12 minutes 18 seconds" in page and "loss of the last step</small><strong>0.1142" in page and "738.2" not in page
     assert ">held out files<" in page and "held_out" not in page and "samples_per_s" not in page
     given, rest = page.split("<details>")
-    assert "data/mine" in given and "pocket" in given and "--seed" not in given and "--seed" in rest and "1 more, which have their defaults" in rest
+    assert (
+        "data/mine" in given
+        and "pocket" in given
+        and "--seed" not in given
+        and "--seed" in rest
+        and "1 more, which have their defaults" in rest
+    )
     assert "were &lt;broken&gt;" in page and "cpu &lt;x&gt;" in page and "<x>" not in page and 'alt="loss over steps"' in page
 
 
