@@ -212,3 +212,21 @@ def test_the_words_of_another_number_of_pictures_are_refused():
     assert Example(NONE).words_of_pictures == () and Example(TWO).words_of_pictures == (None, None)
     with pytest.raises(ValueError, match="2 pictures has the words of 1"):
         Example(TWO, (cat,)).words_of_pictures  # noqa: B018
+
+
+def test_long_answers_come_in_steps_of_their_own(tiny):
+    model, processor = tiny
+
+    def short(chance, count):
+        return torch.zeros(count, 5, 32), [Example(SHORT)] * count
+
+    def long(chance, count):
+        return torch.ones(count, 5, 32), [Example(LONG)] * count
+
+    objective = ConversationObjective(processor, "chatml", [(1.0, short)], 6, dict, apart=(3, long))
+    drawn = objective.batches(0, Share())
+    assert [(len(piece["labels"]), piece["vision_features"].max().item()) for (piece,) in (next(drawn) for _ in range(6))] == [
+        (6, 0.0),
+        (6, 0.0),
+        (3, 1.0),
+    ] * 2

@@ -6,7 +6,6 @@ import torch
 
 from minigpt4_model.training.representation import (
     FILLER,
-    FREE,
     NAME_TOKENS,
     PLACES,
     RepresentationObjective,
@@ -14,6 +13,7 @@ from minigpt4_model.training.representation import (
     WordLoss,
     WordPlaces,
     WordReader,
+    constant,
 )
 from minigpt4_model.weights.load import load_tokenizer
 from minigpt4_model.weights.pocket import ensure_pocket
@@ -39,7 +39,7 @@ def embedding(tokenizer):
 
 @pytest.fixture
 def word_loss(places, embedding):
-    ids = {token for words in (APPLE, CAT) for token in places.target_ids(words) if token != FREE}
+    ids = {token for words in (APPLE, CAT) for token in places.target_ids(words) if token >= 0}
     return WordLoss(embedding, torch.tensor(sorted(ids)), places.filler)
 
 
@@ -61,7 +61,7 @@ def mean_loss(word_loss, tokens, targets) -> tuple[torch.Tensor, dict[str, float
 
 def test_places_spell_the_words(places, tokenizer):
     ids = places.target_ids(APPLE)
-    assert len(ids) == 32 and ids[len(PLACES) :] == [FREE] * (32 - len(PLACES))
+    assert len(ids) == 32 and ids[len(PLACES) :] == [constant(index) for index in range(32 - len(PLACES))]
     spelt = [tokenizer.decode([token]) for token in ids[: len(PLACES)]]
     assert spelt[:NAME_TOKENS] == [" red", " apple", FILLER, FILLER]
     assert spelt[NAME_TOKENS : NAME_TOKENS + 2] == [" red", " two"]
@@ -106,6 +106,20 @@ def test_free_places_are_drawn_to_what_they_are_given(places, word_loss, embeddi
     there = torch.cat([tokens[:, : len(PLACES)], free[None]], dim=1)
     assert mean_loss(drawn, there, targets)[1]["free_distance"] == 0.0
     assert mean_loss(drawn, there, targets)[0] == mean_loss(word_loss, there, targets)[0] < mean_loss(drawn, tokens, targets)[0]
+
+
+def test_a_page_spells_its_elements_where_pictures_have_free_places(places, tokenizer, embedding):
+    ids = places.target_ids(SceneWords("web page", layout="header list two"))
+    assert tokenizer.decode(ids[:NAME_TOKENS]) == f" web page{2 * FILLER}"
+    assert tokenizer.decode(ids[len(PLACES) :]) == " header list two" + FILLER * (32 - len(PLACES) - 3)
+    named = ids[NAME_TOKENS : len(PLACES)]
+    assert named == [constant(index) for index in range(32 - len(PLACES), places.num_constants)]
+    targets = torch.tensor([ids])
+    drawn = WordLoss(embedding, targets[targets >= 0].unique(), places.filler, free_tokens=torch.randn(places.num_constants, 24))
+    there = torch.where((targets < 0)[..., None], drawn.free_tokens[(-1 - targets).clamp_min(0)], perfect_tokens(embedding, targets))
+    assert drawn.counts(targets)["free"] == len(named)
+    assert mean_loss(drawn, there, targets)[1] == {"word_accuracy": 1.0, "free_distance": 0.0}
+    assert WordReader(tokenizer, drawn).read_layouts(there) == ["header list two"]
 
 
 def test_the_loss_falls_until_the_words_can_be_read(places, tokenizer, word_loss):

@@ -29,6 +29,7 @@ from minigpt4_model.training.pocket.sketches.compose import draw_sketch
 from minigpt4_model.training.pocket.sketches.layout import COUNTS, LONGEST, draw_layout
 from minigpt4_model.training.pocket.sketches.markup import BUTTON, ITEM, LABELS, LINKS, SEND, TITLE, fenced, length_of
 from minigpt4_model.training.pocket.sketches.sources import PocketSketches, sketch_conversations, sketch_messages, sketch_words
+from minigpt4_model.training.pocket.sketches.words import WORDS, layout_words
 from tests.tiny_chat import build_chatml_model
 
 COLUMNS = Element("columns", 2, ((Element("image"), Element("text")), (Element("list", 3),)))
@@ -233,8 +234,31 @@ def test_a_source_draws_features_and_conversations_that_render(tiny):
         answer = example.messages[-1]["content"][0]["text"]
         assert (answer if "```" in answer else "") in pages
         assert render_example(example.messages, processor, model.config.chat_template_name).input_ids
-    drawn, words = sketch_words(cache)(np.random.default_rng(3), 4)
+    drawn, words = sketch_words(cache, sketches)(np.random.default_rng(3), 4)
     assert drawn.shape == (4, 103, 8) and {said.name for said in words} == {"web page"}
+    assert {said.layout for said in words} <= {layout_words(sketches.sketch(index)) for index in range(5)}
+
+
+def test_a_sketch_means_what_is_drawn():
+    for held_out in (False, True):
+        sketches = PocketSketches(4, held_out)
+        assert all(sketches.sketch(index) == sketches.compose(index)[1] for index in range(4))
+
+
+def test_layouts_in_words():
+    image, text, two = Element("image"), Element("text"), Element("list", 2)
+    assert layout_words(Sketch((Element("header"), Element("nav", 3), text))) == "header menu three text"
+    cards = Element("columns", 3, ((image, two),) * 3)
+    assert layout_words(Sketch((cards,))) == "columns three each image list two"
+    assert layout_words(Sketch((cards, text))) == "columns three each image list two below text"
+    assert layout_words(Sketch((Element("columns", 2, ((image, text), (two,))),))) == "columns two image text beside list two"
+
+
+def test_words_tell_pages_apart_and_fit_the_free_places():
+    pages = {draw_layout(random.Random(index)) for index in range(1500)}
+    said = [layout_words(page) for page in pages]
+    assert len(set(said)) == len(pages)
+    assert max(len(words.split()) for words in said) <= 16 and {word for words in said for word in words.split()} == set(WORDS)
 
 
 # --- for evaluation

@@ -87,7 +87,8 @@ class MiniGPT4VisionModel(PreTrainedModel):
         self.post_init()
         if config.architecture != "eva_vit":
             # Batch normalisation statistics lose too much in 16 bits, and the network is small.
-            small = {"trunk", "photograph_trunk", "drawing_tags", "photograph_tags"}
+            # Of the tags only the classifiers: class numbers would become floats with the rest.
+            small = {"trunk", "photograph_trunk", "drawing_tags.classifier", "photograph_tags.classifier"}
             self._keep_in_fp32_modules_strict = {*self._keep_in_fp32_modules_strict, *small}
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -101,6 +102,9 @@ class MiniGPT4VisionModel(PreTrainedModel):
         if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, side, side):
             raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(pixel_values.shape)}.")
         pixel_values = pixel_values.to(next(self.trunk.parameters()).dtype)
+        if self.config.architecture != "eva_vit":
+            # Depthwise convolutions run half as long again in the other order on a CPU.
+            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         # Its weights say what it computes in: the pocket encoder, fp32, would be 10 % off in a trainer's autocast.
         with torch.autocast(pixel_values.device.type, enabled=False):
             features = self.trunk.forward_features(pixel_values)

@@ -102,10 +102,14 @@ class ConversationObjective(DrawnObjective):
         show: Callable[[], list[SampleAnswer]] = list,
         word_loss: WordLoss | None = None,
         word_weight: float = 0.0,
+        apart: tuple[int, ConversationSource] | None = None,
     ):
+        """`apart` is `(n, source)`: every n-th step takes half a batch from a source whose answers are long, and nothing else, since
+        padding short answers to long ones would double the cost of every step.
+        """
         self.processor, self.template_name, self.evaluate_on = processor, template_name, evaluate
         self.show = show
-        self.sources, self.batch_size = sources, batch_size
+        self.sources, self.batch_size, self.apart = sources, batch_size, apart
         self.word_loss = word_loss if word_weight else None
         self.places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
         self.weights = {"answers": 1.0}
@@ -114,6 +118,8 @@ class ConversationObjective(DrawnObjective):
 
     def batch(self, step: int) -> tuple[torch.Tensor, list[Example]]:
         """The features of all pictures and the conversations, whose numbers may differ."""
+        if self.apart and step % self.apart[0] == self.apart[0] - 1:
+            return self.apart[1](np.random.default_rng([100 + len(self.sources), step]), max(1, self.batch_size // 2))
         features, examples = [], []
         for number, (share, source) in enumerate(self.sources):
             if wanted := round(share * self.batch_size):

@@ -2,8 +2,9 @@
 
 The paper takes a Q-Former that BLIP-2 has pretrained on 129 M pictures; at the pocket size there is none, so this stage stands
 in for it. The 32 image tokens get fixed places: the first spell the main object, then its colour, the count, a second
-object, where it is, the background. Each is trained so that, after the projection, it points to the embedding of its word:
-a softmax over cosines with all words of the corpus. The LLM's input embeddings are frozen, so what lies there it can read.
+object, where it is, the background; on a sketched page they spell its elements from the top. Each is trained so that, after the
+projection, it points to the embedding of its word: a softmax over cosines with all words of the corpus. The LLM's input
+embeddings are frozen, so what lies there it can read.
 Roughly ten times as many samples per second as training through the LLM.
 """
 
@@ -30,12 +31,20 @@ PLACES = (
     ("medium", 0),
 )
 FILLER = ","  # stands where a short name has no further token, and where there is no second object
-FREE = -100
+FREE = -1000  # a place that may say anything
+
+
+def constant(number: int) -> int:
+    """The target of a place that is not for a word: row `number` of what `steering` has found, or anything where there is none."""
+    return -1 - number
 
 
 @dataclass(frozen=True)
 class SceneWords:
-    """What the places are to say; an empty text means the filler."""
+    """What the places are to say; an empty text means the filler.
+
+    A page has a `layout` instead of everything but its `name`: the words of its elements, which stand in the places that else are free.
+    """
 
     name: str
     colour: str = ""
@@ -45,6 +54,7 @@ class SceneWords:
     relation: str = ""
     background: str = ""
     medium: str = "drawing"
+    layout: str = ""
 
 
 # `(random numbers, how many)` -> features `(n, N, Dv)` and what they show.
@@ -59,14 +69,26 @@ class WordPlaces:
         self.num_image_tokens = num_image_tokens
         self.filler = tokenizer(FILLER, add_special_tokens=False).input_ids[0]
 
+    @property
+    def num_constants(self) -> int:
+        """How many rows `constant` may name: one for each place that is free on a picture, or has no word on a page."""
+        return self.num_image_tokens - NAME_TOKENS
+
     def target_ids(self, words: SceneWords) -> list[int]:
-        """`num_image_tokens` ids, `FREE` where nothing is asked for."""
+        """`num_image_tokens` ids of words, or `constant` where a place is not for a word."""
+        free = self.num_image_tokens - len(PLACES)
+        if words.layout:
+            steady = [constant(free + index) for index in range(len(PLACES) - NAME_TOKENS)]
+            return [*self._pieces(words.name, NAME_TOKENS), *steady, *self._pieces(words.layout, free)]
         ids = []
         for place, index in PLACES:
-            text = getattr(words, place)
-            pieces = self.tokenizer(" " + text, add_special_tokens=False).input_ids if text else []
-            ids.append(pieces[index] if index < len(pieces) else self.filler)
-        return ids + [FREE] * (self.num_image_tokens - len(ids))
+            ids.append(self._pieces(getattr(words, place), index + 1)[index])
+        return ids + [constant(index) for index in range(free)]
+
+    def _pieces(self, text: str, count: int) -> list[int]:
+        """The first `count` ids of a text, then the filler."""
+        pieces = self.tokenizer(" " + text, add_special_tokens=False).input_ids if text else []
+        return (pieces + [self.filler] * count)[:count]
 
 
 class WordLoss(nn.Module):
@@ -77,7 +99,7 @@ class WordLoss(nn.Module):
     ):
         """`embedding` `(V, D)` of the LLM; `vocabulary` `(W,)` sorted ids that targets are taken from.
 
-        `free_tokens` `(T - places, D)`, where given, is what the places without words are drawn to.
+        `free_tokens` `(constants, D)`, where given, is what the places without words are drawn to.
         """
         super().__init__()
         self.register_buffer("free_tokens", free_tokens)
@@ -86,9 +108,9 @@ class WordLoss(nn.Module):
         self.scale, self.filler = scale, filler
 
     def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> tuple[dict[str, torch.Tensor], Figures]:
-        """`targets` `(B, T)` ids or `FREE`. The sums of the terms "words" and "free" over what `counts` counts, and figures."""
+        """`targets` `(B, T)` ids, constants or `FREE`. The sums of the terms "words" and "free" over what `counts` counts, and figures."""
         self.to(tokens.device)
-        asked = targets != FREE
+        asked = targets >= 0
         wanted = torch.searchsorted(self.vocabulary, targets[asked])
         ours = tokens[asked].float()
         logits = self.scale * F.normalize(ours, dim=-1) @ F.normalize(self.words, dim=-1).T
@@ -100,16 +122,17 @@ class WordLoss(nn.Module):
         right = (logits.argmax(-1) == wanted)[weight == 1]
         figures: Figures = {"word_accuracy": (right.float().sum(), len(right))}
         if self.free_tokens is not None:
-            free = tokens[:, -len(self.free_tokens) :].float()
-            off = (free - self.free_tokens).square().sum(-1) / self.free_tokens.square().sum(-1).mean()
+            steady = _constants(targets)
+            away = (tokens[steady].float() - self.free_tokens[-1 - targets[steady]]).square().sum(-1)
+            off = away / self.free_tokens.square().sum(-1).mean()
             sums["free"] = off.sum()
             figures["free_distance"] = (sums["free"].detach(), off.numel())
         return sums, figures
 
     def counts(self, targets: torch.Tensor) -> dict[str, float]:
         """How much each term of `forward` sums up."""
-        counts = {"words": float(self._weight(targets[targets != FREE]).sum())}
-        return counts if self.free_tokens is None else {**counts, "free": float(len(targets) * len(self.free_tokens))}
+        counts = {"words": float(self._weight(targets[targets >= 0]).sum())}
+        return counts if self.free_tokens is None else {**counts, "free": float(_constants(targets).sum())}
 
     @property
     def weights(self) -> dict[str, float]:
@@ -119,6 +142,11 @@ class WordLoss(nn.Module):
     def _weight(self, targets: torch.Tensor) -> torch.Tensor:
         """Fillers weigh a tenth: they are half of all places and easy."""
         return torch.where(targets == self.filler, 0.1, 1.0)
+
+
+def _constants(targets: torch.Tensor) -> torch.Tensor:
+    """Which places are to be a constant."""
+    return (targets < 0) & (targets != FREE)
 
 
 class RepresentationObjective(DrawnObjective):
@@ -172,10 +200,21 @@ class WordReader:
 
     def read(self, tokens: torch.Tensor) -> list[dict[str, str]]:
         """For each picture the text at each place, such as `{"name": "red apple", "colour": "red", ...}`."""
+        return [self._words(row) for row in self._nearest(tokens[:, : len(PLACES)]).tolist()]
+
+    def read_layouts(self, tokens: torch.Tensor) -> list[str]:
+        """For each page the words of its elements, up to the first filler."""
+        said = []
+        for row in self._nearest(tokens[:, len(PLACES) :]).tolist():
+            end = row.index(self.word_loss.filler) if self.word_loss.filler in row else len(row)
+            said.append(self.tokenizer.decode(row[:end]).strip())
+        return said
+
+    def _nearest(self, tokens: torch.Tensor) -> torch.Tensor:
+        """`(B, T, D)` -> `(B, T)` ids of the words that the tokens point to."""
         self.word_loss.to(tokens.device)
-        asked = F.normalize(tokens[:, : len(PLACES)].float(), dim=-1)
-        ids = self.word_loss.vocabulary[(asked @ F.normalize(self.word_loss.words, dim=-1).T).argmax(-1)]
-        return [self._words(row) for row in ids.tolist()]
+        pointed = F.normalize(tokens.float(), dim=-1)
+        return self.word_loss.vocabulary[(pointed @ F.normalize(self.word_loss.words, dim=-1).T).argmax(-1)]
 
     def _words(self, ids: list[int]) -> dict[str, str]:
         found: dict[str, list[int]] = {}

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from .judge import names_it
 from .photographs import TaggedPhotographs
 from .render import Sprite
 from .scenes import SceneObject
+from .sketches.words import WORDS as LAYOUT_WORDS
 
 PATCHES = 82  # the drawing branch's mean and patches; what follows are the photograph branch's mean and the tag tokens
 
@@ -174,6 +176,7 @@ def all_words(sprites: Sequence[Sprite]) -> list[SceneWords]:
     words += [SceneWords(name=name, count="", medium="photo") for name in class_names()]
     words += [SceneWords(name="", colour=colour, background=colour) for colour in COLOURS]
     words += [SceneWords(name="", count=number) for number in NUMBERS]
+    words += [SceneWords(name="web page", layout=word) for word in LAYOUT_WORDS]
     return words + [SceneWords(name="", relation=relation) for relation in RELATIONS.values()]
 
 
@@ -182,3 +185,19 @@ def build_word_loss(
 ) -> WordLoss:
     embedding = model.get_input_embeddings().weight.detach().float()
     return WordLoss(embedding, word_vocabulary(places, words), places.filler, free_tokens=free_tokens)
+
+
+class LayoutTest:
+    """Held-out page sketches: are the words of the layout read off the image tokens right?"""
+
+    def __init__(self, cache: FeatureCache, layouts: Sequence[str]):
+        self.cache, self.layouts = cache, layouts
+
+    def read(self, model: MiniGPT4ForConditionalGeneration, reader: WordReader) -> dict[str, float]:
+        """Share of pages of which every word is right, and mean likeness of the words with the right ones."""
+        with torch.inference_mode():
+            tokens = model.model.project_features(self.cache[range(len(self.layouts))].to(model.device))
+            said = reader.read_layouts(tokens)
+        pairs = list(zip(said, self.layouts, strict=True))
+        like = [SequenceMatcher(None, left.split(), right.split()).ratio() for left, right in pairs]
+        return {"pages": sum(left == right for left, right in pairs) / len(pairs), "page_likeness": sum(like) / len(like)}

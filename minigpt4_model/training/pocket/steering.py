@@ -1,9 +1,10 @@
 """How the free image tokens make the LLM answer: learned on words, before there are pictures.
 
-The representation stage fills 14 of the 32 places with words. A 135 M LLM that reads a few words in front of a question
-rambles about riddles; what it should do is answer from them. That much is the same for every picture, so it can be learned
-without any: the places hold the true words' embeddings, and the free places are one constant `(free, D)` that prompt
-tuning (Lester et al. 2021) finds. The later stages start with image tokens that are drawn to this constant.
+The representation stage fills 14 of the 32 places with words, or up to 22 for a sketched page. A 135 M LLM that reads a few
+words in front of a question rambles about riddles; what it should do is answer from them. That much is the same for every
+picture, so it can be learned without any: these places hold the true words' embeddings, and the others are constants
+`(constants, D)`, some for pictures and some for pages, that prompt tuning (Lester et al. 2021) finds. The later stages start
+with image tokens that are drawn to them.
 
     python -m minigpt4_model.training.pocket.steering --output runs/steering.safetensors
 """
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, Example, render_batch
-from ..representation import PLACES, WordPlaces
+from ..representation import WordPlaces
 from ..schedule import LearningRate
 from .abilities.photographs import photograph_turn
 from .abilities.stock import Stock
@@ -30,7 +31,10 @@ from .architecture import build_untrained
 from .captions import stage1_messages, stage2_messages
 from .dataset import PocketPictures, words_of
 from .imagenet_names import class_names
+from .sketches.layout import draw_layout
+from .sketches.sources import sketch_messages, sketch_scene_words
 
+PAGES_EVERY = 6
 START = " The words above say what the picture shows. Short, true answer in one plain sentence:"
 
 
@@ -41,9 +45,17 @@ def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4P
 
 
 def draw_examples(pictures: PocketPictures, stock: Stock, step: int, batch_size: int) -> list[Example]:
-    """One question each about composed scenes, and one in six about an imagined photograph; no picture is encoded."""
+    """One question each about composed scenes, and one in six about an imagined photograph; no picture is encoded.
+
+    Every `PAGES_EVERY`th step is about sketched pages instead, half as many, since their answers are long.
+    """
     chance = random.Random(f"steering {step}")
     examples = []
+    if step % PAGES_EVERY == PAGES_EVERY - 1:
+        for _ in range(max(1, batch_size // 2)):
+            sketch = draw_layout(chance)
+            examples.append(Example(sketch_messages(sketch, PLACEHOLDER, chance), sketch_scene_words(sketch)))
+        return examples
     for _ in range(batch_size):
         if chance.random() < 1 / 6:
             seen = Seen(photograph_scene(chance.choice(class_names())))
@@ -65,7 +77,7 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
     model.requires_grad_(False)
     pictures, places = PocketPictures(1), WordPlaces(processor.tokenizer, processor.num_image_tokens)
     stock = Stock(pictures.bank.sprites)
-    free = initial_tokens(model, processor, processor.num_image_tokens - len(PLACES)).requires_grad_(True)
+    free = initial_tokens(model, processor, places.num_constants).requires_grad_(True)
     optimizer = torch.optim.AdamW([free], lr=learning_rate, weight_decay=0.0)
     rate = LearningRate(learning_rate, learning_rate / 20, learning_rate / 20, min(20, max_steps), max_steps)
     words = model.get_input_embeddings().weight
@@ -81,8 +93,8 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
         for step in bar:
             optimizer.param_groups[0]["lr"] = rate(step)
             examples = draw_examples(pictures, stock, step, batch_size)
-            ids = torch.tensor([places.target_ids(example.words)[: len(PLACES)] for example in examples])
-            tokens = torch.cat([words[ids].float(), free.expand(len(ids), -1, -1)], dim=1)
+            targets = torch.tensor([places.target_ids(example.words) for example in examples])
+            tokens = torch.where((targets < 0)[..., None], free[(-1 - targets).clamp_min(0)], words[targets.clamp_min(0)].float())
             input_ids, labels = render_batch([example.messages for example in examples], processor, model.config.chat_template_name)
             loss = model(input_ids=input_ids, image_features=tokens, labels=labels, use_cache=False).loss
             optimizer.zero_grad(set_to_none=True)
@@ -104,7 +116,7 @@ def _save(output: Path, state_path: Path, state: dict) -> None:
 
 
 def load_free_tokens(path: Path) -> torch.Tensor:
-    """`(free, D)` as `train` wrote it."""
+    """`(constants, D)` as `train` wrote it."""
     return load_file(path)["free_tokens"]
 
 

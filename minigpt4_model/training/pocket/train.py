@@ -34,6 +34,8 @@ from .collections import HELD_OUT_STYLE, CorpusError
 from .dataset import PocketPictures
 from .names import HELD_OUT_FILE
 from .photographs import PhotographCrops, TaggedPhotographs
+from .sketches.sources import PocketSketches, sketch_conversations, sketch_words
+from .sketches.words import layout_words
 from .steering import load_free_tokens
 
 logger = logging.getLogger(__name__)
@@ -54,13 +56,14 @@ class Recipe:
     eval_steps: int
     save_steps: int
     photographs: float
+    sketches: float
     word_weight: float = 0.0
 
 
 RECIPES = {
-    "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.25),
-    "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, word_weight=0.3),
-    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, word_weight=0.3),
+    "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.2, sketches=0.2),
+    "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, sketches=0.1, word_weight=0.3),
+    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, sketches=0.2, word_weight=0.3),
 }
 
 TESTS = {
@@ -68,6 +71,8 @@ TESTS = {
     "emojione": PocketPictures(150, HELD_OUT_STYLE, ("emojione",), "single"),
     "held_out_files": PocketPictures(150, HELD_OUT_FILE, None, "single"),
 }
+SKETCHES = 4000
+TEST_SKETCHES = PocketSketches(100, held_out=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -123,16 +128,23 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
     word_loss = stages.build_word_loss(model, places, stages.all_words(pictures.bank.sprites), free_tokens)
     share = recipe.photographs if photographs else 0.0
+    sketches = PocketSketches(SKETCHES if recipe.sketches else 0)
+    pages = sketches.features(model, processor.image_processor) if recipe.sketches else None
     if args.stage == "representation":
         reader = WordReader(processor.tokenizer, word_loss)
 
+        layouts = [layout_words(TEST_SKETCHES.sketch(index)) for index in range(TEST_SKETCHES.count)]
+        page_test = stages.LayoutTest(TEST_SKETCHES.features(model, processor.image_processor), layouts)
+
         def evaluate() -> dict[str, float]:
-            return _with_score({name: test.read(model, reader) for name, test in tests.items()})
+            return _with_score({**{name: test.read(model, reader) for name, test in tests.items()}, **page_test.read(model, reader)})
 
         def show() -> list[SampleAnswer]:
             return _samples(tests, "Words of the image tokens", lambda test: test.words(model, reader))
 
-        words = [(1 - share, stages.scene_words(cache, pictures))]
+        words = [(1 - share - recipe.sketches, stages.scene_words(cache, pictures))]
+        if pages is not None:
+            words.append((recipe.sketches, sketch_words(pages, sketches)))
         if photographs:
             words.append((share, stages.photograph_words(photographs)))
         objective = RepresentationObjective(places, word_loss, words, recipe.batch_size, evaluate, show)
@@ -146,7 +158,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
 
         said = [(1 - share, stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])))]
         if photographs:
-            said.append((share, stages.photograph_conversations(photographs)))
+            said.append((share, stages.photograph_conversations(photographs, pictures, cache)))
         objective = ConversationObjective(
             processor,
             model.config.chat_template_name,
@@ -156,8 +168,10 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             show,
             word_loss,
             recipe.word_weight,
+            apart=None if pages is None else (round(1 / recipe.sketches), sketch_conversations(pages, sketches)),
         )
     binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.directory.name}
+    binding["--sketches"] = f"{recipe.sketches} {sketches.directory.name}" if recipe.sketches else "0"
     if free_tokens is not None:
         binding["--free-tokens"] = fingerprint(free_tokens)
     return Trainer(model, objective, arguments, accelerator, {"stage": args.stage, **binding})

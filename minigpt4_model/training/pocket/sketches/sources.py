@@ -18,13 +18,17 @@ from ...representation import SceneWords, Source
 from ..dataset import encoder_fingerprint
 from ..stages import jitter
 from .compose import compose_sketch
-from .layout import Sketch
+from .layout import Sketch, draw_layout
 from .markup import fenced
 from .phrases import FOLLOW_UP_REQUESTS, OPENINGS, SKETCH_QUESTIONS, SKETCH_REQUESTS, describe
+from .words import layout_words
 
 SAMPLE = 32  # pictures that name the cache's folder: enough to show every habit of drawing
-# What the image tokens' word places say of any sketch; its layout is left to the free ones.
-SKETCH_WORDS = SceneWords(name="web page", count="")
+
+
+def sketch_scene_words(sketch: Sketch) -> SceneWords:
+    """What the image tokens are to say of a sketch."""
+    return SceneWords(name="web page", layout=layout_words(sketch))
 
 
 @dataclass
@@ -42,8 +46,8 @@ class PocketSketches:
         return compose_sketch(random.Random(f"sketch {index}"), self.held_out)
 
     def sketch(self, index: int) -> Sketch:
-        """What picture `index` means; composing it takes 20 milliseconds."""
-        return self.compose(index)[1]
+        """What picture `index` means, which is drawn by chance before its lines are."""
+        return draw_layout(random.Random(f"sketch {index}"), self.held_out)
 
     @cached_property
     def directory(self) -> Path:
@@ -93,11 +97,12 @@ def sketch_messages(sketch: Sketch, image, chance: random.Random, turns: int = 1
 def sketch_conversations(cache: FeatureCache, sketches: PocketSketches) -> ConversationSource:
     """Sketches with a request for their HTML, some with a question before it or instead."""
     layouts = [sketches.sketch(index) for index in range(len(cache))]
+    words = [sketch_scene_words(layout) for layout in layouts]
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
         chosen, turns = chance.integers(len(cache), size=count).tolist(), 2 if chance.random() < 0.1 else 1
         examples = [
-            Example(sketch_messages(layouts[index], PLACEHOLDER, random.Random(int(chance.integers(2**63))), turns), SKETCH_WORDS)
+            Example(sketch_messages(layouts[index], PLACEHOLDER, random.Random(int(chance.integers(2**63))), turns), words[index])
             for index in chosen
         ]
         return _jittered(cache[chosen], chance), examples
@@ -105,12 +110,13 @@ def sketch_conversations(cache: FeatureCache, sketches: PocketSketches) -> Conve
     return draw
 
 
-def sketch_words(cache: FeatureCache) -> Source:
-    """Sketches for the representation stage, which only says that they are pages."""
+def sketch_words(cache: FeatureCache, sketches: PocketSketches) -> Source:
+    """Sketches for the representation stage."""
+    words = [sketch_scene_words(sketches.sketch(index)) for index in range(len(cache))]
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
         chosen = chance.integers(len(cache), size=count).tolist()
-        return _jittered(cache[chosen], chance), [SKETCH_WORDS] * count
+        return _jittered(cache[chosen], chance), [words[index] for index in chosen]
 
     return draw
 
