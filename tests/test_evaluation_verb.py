@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-import shutil
+from contextlib import closing
 from pathlib import Path
 
 import PIL.Image
@@ -170,16 +170,11 @@ def test_the_page_stands_alone_and_shows_texts_as_texts(suite):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="no Chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_filters(suite, scheme):
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_filters(suite, scheme, chromium):
     assert run(suite) == 0
     faults = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("chromium-browser"))
-        page = browser.new_page(color_scheme=scheme)
+    with closing(chromium.new_page(color_scheme=scheme)) as page:
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto((suite.parent / "out" / "report.html").as_uri())
@@ -195,7 +190,6 @@ def test_the_page_filters(suite, scheme):
         page.goto((suite.parent / "out" / "report.html").as_uri() + "#task=counted")
         page.reload()
         assert cards.count() == 1
-        browser.close()
     assert faults == []
 
 

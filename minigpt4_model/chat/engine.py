@@ -24,6 +24,7 @@ from transformers import GenerationConfig, StoppingCriteriaList
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..presets import DEFAULT_PRESET, PRESETS
 from .backends.base import Answer, AnswerStream, BackendDescription, BackendError
+from .blank import blank_picture
 from .decoding import StopRules, StopWhen, TextAssembler, TokenSampler, build_logits_processors, is_looping
 from .kv_cache import ConversationSlots, Slot
 from .messages import Turn, load_conversation
@@ -102,7 +103,14 @@ class Engine:
     def render(self, turns: list[Turn]) -> Rendered:
         """The prompt of a conversation as this model reads it."""
         config = self._config
-        return render(turns, self.template, self.tokenizer, image_token_id=config.image_token_id, num_image_tokens=config.num_image_tokens)
+        return render(
+            turns,
+            self.template,
+            self.tokenizer,
+            image_token_id=config.image_token_id,
+            num_image_tokens=config.num_image_tokens,
+            blank=blank_picture() if config.blank_picture else None,
+        )
 
     def encode_image(self, picture: LoadedPicture, cancelled: Callable[[], bool] = lambda: False) -> EncodedImage:
         """The picture's image tokens, computed the first time and remembered by the picture's content."""

@@ -43,17 +43,20 @@ def render(
     image_token_id: int,
     num_image_tokens: int,
     add_generation_prompt: bool = True,
+    blank: Picture | None = None,
 ) -> Rendered:
     """The ids of a conversation.
 
     With `add_generation_prompt` it is a prompt, ready to be answered, written as the original's chat writes it. Without, it
     is an example to learn from, written as the family was trained (`template.training`); its labels are the answers with
     their end symbols. Each text segment between pictures is tokenised on its own and BOS goes in front of the first, as in
-    upstream's `get_context_emb`.
+    upstream's `get_context_emb`. `blank`, where given, goes in front of a first question that comes without a picture.
     """
     if not add_generation_prompt:
         template = template.training or template
     rendered = Rendered()
+    if blank is not None:
+        turns = _with_blank(turns, blank)
 
     def add(ids: list[int], keys: list[int], learn: bool = False) -> None:
         rendered.input_ids += ids
@@ -100,6 +103,13 @@ def _write(turns: list[Turn], template: ChatTemplate, tokenizer: Any, add_genera
             yield template.assistant[1]
     if add_generation_prompt:
         yield template.assistant[0]
+
+
+def _with_blank(turns: list[Turn], blank: Picture) -> list[Turn]:
+    first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
+    if first is None or turns[first].pictures:
+        return turns
+    return [*turns[:first], Turn("user", (blank, *turns[first].parts)), *turns[first + 1 :]]
 
 
 def _messages_of(turn: Turn, template: ChatTemplate) -> list[list[str | Picture]]:

@@ -75,6 +75,7 @@ class MiniGPT4Config(PreTrainedConfig):
     Llama-2 variant. `image_token_id` is the LLM's vocabulary size, one past its last id, so that a placeholder can
     never be a word and the frozen embedding table needs no new row. `frozen_parts` names the preset whose frozen weights
     a projection checkpoint leaves out; `trained_with` records what the projection was trained against, for the pairing check.
+    `blank_picture` says that the model learned to read a blank picture where a conversation begins without one (`chat.blank`).
     """
 
     model_type = "minigpt4"
@@ -90,6 +91,7 @@ class MiniGPT4Config(PreTrainedConfig):
     chat_template_name: str = "vicuna-v0"
     frozen_parts: str | None = None
     trained_with: dict | None = None
+    blank_picture: bool = False
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):

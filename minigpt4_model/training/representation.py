@@ -44,6 +44,7 @@ class SceneWords:
     """What the places are to say; an empty text means the filler.
 
     A page has a `layout` instead of everything but its `name`: the words of its elements, which stand in the places that else are free.
+    `nothing` is the blank picture, which says no word at all.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SceneWords:
     background: str = ""
     medium: str = "drawing"
     layout: str = ""
+    nothing: bool = False
 
 
 # `(random numbers, how many)` -> features `(n, N, Dv)` and what they show.
@@ -71,12 +73,14 @@ class WordPlaces:
 
     @property
     def num_constants(self) -> int:
-        """How many rows `constant` may name: one for each place that is free on a picture, or has no word on a page."""
-        return self.num_image_tokens - NAME_TOKENS
+        """How many rows `constant` may name: one for each place that is free on a picture, has no word on a page, or is blank."""
+        return 2 * self.num_image_tokens - NAME_TOKENS
 
     def target_ids(self, words: SceneWords) -> list[int]:
         """`num_image_tokens` ids of words, or `constant` where a place is not for a word."""
         free = self.num_image_tokens - len(PLACES)
+        if words.nothing:
+            return [constant(self.num_image_tokens - NAME_TOKENS + index) for index in range(self.num_image_tokens)]
         if words.layout:
             steady = [constant(free + index) for index in range(len(PLACES) - NAME_TOKENS)]
             return [*self._pieces(words.name, NAME_TOKENS), *steady, *self._pieces(words.layout, free)]

@@ -4,14 +4,16 @@ import random
 
 import torch
 
+from ..conversations import PLACEHOLDER, Example
 from ..features import FeatureCache
 from ..representation import SceneWords
-from .abilities.talk import Seen, Suits, any_scene, find, is_photograph, photograph_scene
+from .abilities.talk import Seen, Suits, Talk, any_scene, find, is_photograph, photograph_scene
 from .collections import CorpusError
 from .dataset import PocketPictures, words_of
 from .photographs import BEST, TaggedPhotographs, photograph_names
 from .scenes import Scene
 
+NOTHING = SceneWords(name="", nothing=True)  # what the image tokens of the blank picture are to say
 UNSURE_BELOW = 0.35  # how sure the recogniser is of its best name
 EXCHANGED = 0.6  # share of photographs whose names are exchanged for another thing's, as `TaggedPhotographs.draw` does
 
@@ -19,6 +21,13 @@ EXCHANGED = 0.6  # share of photographs whose names are exchanged for another th
 def picture_words(scene: Scene) -> SceneWords:
     """What the image tokens are to say; of a photograph only its name is known."""
     return SceneWords(name=scene.main.name, count="", medium="photo") if is_photograph(scene) else words_of(scene)
+
+
+def blank_example(talk: Talk) -> Example:
+    """A conversation that begins without a picture, as chatting renders it: the blank picture is in front."""
+    messages = talk.messages(PLACEHOLDER)
+    messages[0]["content"].insert(0, {"type": "image", "image": PLACEHOLDER})
+    return Example(messages, (NOTHING, *(picture_words(seen.scene) for seen in talk.pictures)))
 
 
 class ComposedAlbum:

@@ -7,14 +7,15 @@ from difflib import SequenceMatcher
 import numpy as np
 import torch
 
+from ...chat.blank import blank_picture
 from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, ConversationSource, Example, render_prompt
 from ..features import FeatureCache
 from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReader
-from .abilities import ABILITIES, DRAWINGS, PHOTOGRAPHS, draw_talk, shares_of
+from .abilities import ABILITIES, DRAWINGS, NOTHING, PHOTOGRAPHS, draw_talk, shares_of
 from .abilities.stock import Stock
 from .abilities.talk import Talk
-from .albums import ComposedAlbum, PhotographAlbum, picture_words
+from .albums import ComposedAlbum, PhotographAlbum, blank_example, picture_words
 from .captions import ask_caption
 from .colours import COLOURS
 from .dataset import NUMBERS, RELATIONS, PocketPictures, words_of
@@ -69,9 +70,16 @@ def photograph_words(photographs: TaggedPhotographs) -> Source:
 
 
 def scene_conversations(
-    cache: FeatureCache, pictures: PocketPictures, stage: int, shares: Mapping[str, float] | None = None
+    cache: FeatureCache,
+    pictures: PocketPictures,
+    stage: int,
+    shares: Mapping[str, float] | None = None,
+    blank: torch.Tensor | None = None,
 ) -> ConversationSource:
-    """Composed pictures with a caption (stage 1) or with what `abilities` say of them (stage 2), by their `shares`."""
+    """Composed pictures with a caption (stage 1) or with what `abilities` say of them (stage 2), by their `shares`.
+
+    `blank` are the features of the blank picture, where the model is to read one.
+    """
     album, stock = ComposedAlbum(cache, pictures), Stock(pictures.bank.sprites)
     weights = shares_of(DRAWINGS) if shares is None else shares
 
@@ -84,7 +92,7 @@ def scene_conversations(
                 talks.append(Talk().add(ask_caption(seen.scene, words_chance), seen))
             else:
                 talks.append(draw_talk(words_chance, album, stock, weights))
-        return _learned(album, talks, chance)
+        return _learned(album, talks, chance, blank)
 
     return draw
 
@@ -107,11 +115,44 @@ def photograph_conversations(
     return draw
 
 
-def _learned(album: ComposedAlbum | PhotographAlbum, talks: list[Talk], chance: np.random.Generator) -> tuple[torch.Tensor, list[Example]]:
-    """The features of all pictures that are talked about, a little changed, and the conversations."""
+def conversations_without_pictures(pictures: PocketPictures, cache: FeatureCache, blank: torch.Tensor) -> ConversationSource:
+    """Questions about a picture that is not there, and small talk, behind the blank picture."""
+    album, stock, weights = ComposedAlbum(cache, pictures), Stock(pictures.bank.sprites), shares_of(NOTHING)
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
+        talks = [draw_talk(random.Random(int(chance.integers(2**63))), album, stock, weights) for _ in range(count)]
+        return _learned(album, talks, chance, blank)
+
+    return draw
+
+
+def _learned(
+    album: ComposedAlbum | PhotographAlbum, talks: list[Talk], chance: np.random.Generator, blank: torch.Tensor | None = None
+) -> tuple[torch.Tensor, list[Example]]:
+    """The features of all pictures that are talked about, a little changed, and the conversations.
+
+    `blank` `(N, Dv)`, the blank picture's features, are put where a conversation begins without a picture; they stay as they are.
+    """
     features = album.features([seen for talk in talks for seen in talk.pictures])
-    examples = [Example(talk.messages(PLACEHOLDER), tuple(picture_words(seen.scene) for seen in talk.pictures)) for talk in talks]
-    return (jitter(features, chance) if len(features) else features), examples
+    features = jitter(features, chance) if len(features) else features
+    rows, examples, read = [], [], 0
+    for talk in talks:
+        begins_blank = blank is not None and not talk.turns[0][2]
+        if begins_blank:
+            rows.append(blank[None])
+            examples.append(blank_example(talk))
+        else:
+            examples.append(Example(talk.messages(PLACEHOLDER), tuple(picture_words(seen.scene) for seen in talk.pictures)))
+        rows.append(features[read : read + len(talk.pictures)])
+        read += len(talk.pictures)
+    return torch.cat(rows), examples
+
+
+@torch.no_grad()
+def blank_features(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor) -> torch.Tensor:
+    """`(N, Dv)` of the blank picture, rounded as those of other pictures are in the cache."""
+    pixels = processor.image_processor([blank_picture().image])["pixel_values"]
+    return model.model.vision_model(pixels.to(model.device)).last_hidden_state[0].half().float().cpu()
 
 
 class NamingTest:

@@ -3,8 +3,8 @@
 The representation stage fills 14 of the 32 places with words, or up to 22 for a sketched page. A 135 M LLM that reads a few
 words in front of a question rambles about riddles; what it should do is answer from them. That much is the same for every
 picture, so it can be learned without any: these places hold the true words' embeddings, and the others are constants
-`(constants, D)`, some for pictures and some for pages, that prompt tuning (Lester et al. 2021) finds. The later stages start
-with image tokens that are drawn to them.
+`(constants, D)` that prompt tuning (Lester et al. 2021) finds: some for pictures, some for pages, some for the blank picture
+that stands where there is none. The later stages start with image tokens that are drawn to them.
 
     python -m minigpt4_model.training.pocket.steering --output runs/steering.safetensors
 """
@@ -23,10 +23,11 @@ from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, Example, render_batch
 from ..representation import WordPlaces
 from ..schedule import LearningRate
+from .abilities.no_picture import no_picture
 from .abilities.photographs import photograph_turn
 from .abilities.stock import Stock
-from .abilities.talk import Seen, Talk, photograph_scene
-from .albums import picture_words
+from .abilities.talk import ComposingAlbum, Seen, Talk, photograph_scene
+from .albums import blank_example, picture_words
 from .architecture import build_untrained
 from .captions import stage1_messages, stage2_messages
 from .dataset import PocketPictures, words_of
@@ -47,7 +48,7 @@ def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4P
 def draw_examples(pictures: PocketPictures, stock: Stock, step: int, batch_size: int) -> list[Example]:
     """One question each about composed scenes, and one in six about an imagined photograph; no picture is encoded.
 
-    Every `PAGES_EVERY`th step is about sketched pages instead, half as many, since their answers are long.
+    Every `PAGES_EVERY`th step is about sketched pages instead, half as many, since their answers are long; as many have no picture.
     """
     chance = random.Random(f"steering {step}")
     examples = []
@@ -56,6 +57,9 @@ def draw_examples(pictures: PocketPictures, stock: Stock, step: int, batch_size:
             sketch = draw_layout(chance)
             examples.append(Example(sketch_messages(sketch, PLACEHOLDER, chance), sketch_scene_words(sketch)))
         return examples
+    if step % PAGES_EVERY == 0:
+        album = ComposingAlbum(pictures.bank)
+        return [blank_example(no_picture(chance, album, stock)) for _ in range(batch_size)]
     for _ in range(batch_size):
         if chance.random() < 1 / 6:
             seen = Seen(photograph_scene(chance.choice(class_names())))

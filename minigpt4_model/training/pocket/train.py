@@ -57,13 +57,14 @@ class Recipe:
     save_steps: int
     photographs: float
     sketches: float
+    no_picture: float = 0.0
     word_weight: float = 0.0
 
 
 RECIPES = {
     "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.2, sketches=0.2),
-    "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, sketches=0.1, word_weight=0.3),
-    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, sketches=0.2, word_weight=0.3),
+    "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, sketches=0.1, no_picture=0.08, word_weight=0.3),
+    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, sketches=0.2, no_picture=0.08, word_weight=0.3),
 }
 
 TESTS = {
@@ -156,7 +157,12 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         def show() -> list[SampleAnswer]:
             return _samples(tests, QUESTION, lambda test: test.answers(model, processor, QUESTION))
 
-        said = [(1 - share, stages.scene_conversations(cache, pictures, stage=int(args.stage[-1])))]
+        stage, blank = int(args.stage[-1]), stages.blank_features(model, processor)
+        model.config.blank_picture |= recipe.no_picture > 0
+        said = [
+            (1 - share - recipe.no_picture, stages.scene_conversations(cache, pictures, stage, blank=blank)),
+            (recipe.no_picture, stages.conversations_without_pictures(pictures, cache, blank)),
+        ]
         if photographs:
             said.append((share, stages.photograph_conversations(photographs, pictures, cache)))
         objective = ConversationObjective(
@@ -171,6 +177,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             apart=None if pages is None else (round(1 / recipe.sketches), sketch_conversations(pages, sketches)),
         )
     binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.directory.name}
+    binding["--no-picture"] = str(recipe.no_picture)
     binding["--sketches"] = f"{recipe.sketches} {sketches.directory.name}" if recipe.sketches else "0"
     if free_tokens is not None:
         binding["--free-tokens"] = fingerprint(free_tokens)

@@ -43,8 +43,8 @@ ABILITIES: dict[str, Ability] = {
     "small-talk": Ability(no_picture.small_talk_beside, 0.03),
     "cannot-tell": Ability(unknowable.cannot_be_seen, 0.03),
     "writing": Ability(writing.write, 0.10),
-    # Nothing but the frozen LLM takes part where no picture is: it learns nothing from these unless it is trained itself.
-    "no-picture": Ability(no_picture.no_picture, 0.0, NOTHING),
+    # Nothing but the frozen LLM takes part where no picture is: these teach a model that reads the blank picture there.
+    "no-picture": Ability(no_picture.no_picture, 1.0, NOTHING),
     "photograph": Ability(photographs.name_photograph, 0.55, PHOTOGRAPHS),
     "photograph-unsure": Ability(unknowable.photograph_unsure, 0.12, PHOTOGRAPHS, needs=("unsure",)),
     "photograph-yes-no": Ability(photographs.photograph_yes_no, 0.13, PHOTOGRAPHS),

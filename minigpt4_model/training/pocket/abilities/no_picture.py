@@ -1,7 +1,7 @@
 """Without a picture: says that there is none and how to add one; small talk and simple questions, which need none.
 
-The pairs of small talk are in `small_talk.txt`. What is said while no picture is there is the LLM's own as long as it is frozen: nothing
-that is trained takes part in it. Such answers teach where a picture comes before them, or where the LLM itself is trained.
+The pairs of small talk are in `small_talk.txt`. A frozen LLM learns such answers through the blank picture (`chat.blank`), which it reads
+where a conversation begins without one.
 """
 
 import random
