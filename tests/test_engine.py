@@ -263,6 +263,21 @@ def test_numbers_that_are_none_are_an_error(engine, monkeypatch, parts):
         engine.answer([user("What?")], GenerationSettings(temperature=0, num_beams=2))
 
 
+def test_a_model_that_learned_to_reads_a_blank_picture_where_there_is_none():
+    model, processor = build_chatml_model()
+    plain = Engine(model, processor).answer([user("the cat is")], GREEDY)
+    model.config.blank_picture = True
+    engine = Engine(model, processor)
+    asked = [user("the cat is")]
+    said = engine.answer(asked, GREEDY)
+    assert (plain.usage.image_tokens, said.usage.image_tokens) == (0, model.config.num_image_tokens)
+    grey = {"type": "image", "image": PIL.Image.new("RGB", (9, 9), (128, 128, 128))}
+    shown = Engine(model, processor).answer([{"role": "user", "content": [grey, {"type": "text", "text": "the cat is"}]}], GREEDY)
+    assert said.text == shown.text
+    later = engine.answer([*asked, assistant(said.text), user("the", image(1))], GREEDY)
+    assert later.usage.image_tokens == 2 * model.config.num_image_tokens and later.usage.reused_tokens > said.usage.prompt_tokens - 2
+
+
 def test_a_full_conversation_forgets_texts_and_says_so(parts):
     engine = short_context(Engine(*parts), 400)
     messages = [{"role": "system", "content": "Be brief."}, user(image(1), "first?"), assistant("one")]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from minigpt4_model.chat.blank import blank_picture
 from minigpt4_model.chat.messages import MessageError, Turn, load_conversation
 from minigpt4_model.chat.render import IGNORED, describe_labels, fit_to_context, picture_keys, render
 from minigpt4_model.chat.templates import CHATML, LLAMA2, TEMPLATES, VICUNA_V0
@@ -83,6 +84,20 @@ def test_chatml_puts_pictures_at_their_place():
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCompare<IMG>\n<IMG>\nthese\ntwo<|im_end|>\n<|im_start|>assistant\n"
     )
     assert as_text(CHATML, turns[1:]).startswith("<|im_start|>user\n")
+
+
+def test_a_blank_picture_stands_where_a_conversation_begins_without_one():
+    system, asked, later = Turn("system", ("Be brief.",)), Turn("user", ("Hi",)), Turn("user", (picture(1), "And now?"))
+    begun = [system, asked, Turn("assistant", ("Hello.",)), later]
+    assert as_text(CHATML, begun, blank=blank_picture()).count("<IMG>") == 2
+    rendered = render_with(CHATML, begun, blank=blank_picture())
+    assert [shown.digest for shown in rendered.pictures] == ["blank", "picture 1"]
+    assert (
+        render_with(CHATML, begun[:2], blank=blank_picture()).keys == rendered.keys[: len(render_with(CHATML, begun[:2]).keys) + 5]
+    )  # the picture and the line end behind it
+    with_one = [later, Turn("assistant", ("A cat.",)), asked]
+    assert render_with(CHATML, with_one, blank=blank_picture()) == render_with(CHATML, with_one)
+    assert render_with(CHATML, [system], blank=blank_picture()) == render_with(CHATML, [system])
 
 
 def test_a_conversations_own_system_text_replaces_the_default():

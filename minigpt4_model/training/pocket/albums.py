@@ -13,7 +13,7 @@ from .dataset import PocketPictures, words_of
 from .photographs import BEST, TaggedPhotographs, photograph_names
 from .scenes import Scene
 
-NOTHING = SceneWords(name="", nothing=True)  # what the image tokens of the blank picture are to say
+SAYS_NOTHING = SceneWords(name="", nothing=True)  # what the image tokens of the blank picture are to say
 UNSURE_BELOW = 0.35  # how sure the recogniser is of its best name
 EXCHANGED = 0.6  # share of photographs whose names are exchanged for another thing's, as `TaggedPhotographs.draw` does
 
@@ -27,7 +27,7 @@ def blank_example(talk: Talk) -> Example:
     """A conversation that begins without a picture, as chatting renders it: the blank picture is in front."""
     messages = talk.messages(PLACEHOLDER)
     messages[0]["content"].insert(0, {"type": "image", "image": PLACEHOLDER})
-    return Example(messages, (NOTHING, *(picture_words(seen.scene) for seen in talk.pictures)))
+    return Example(messages, (SAYS_NOTHING, *(picture_words(seen.scene) for seen in talk.pictures)))
 
 
 class ComposedAlbum:

@@ -13,14 +13,14 @@ from .abilities.stock import Stock
 from .abilities.talk import Seen, Talk, Turn
 from .scenes import Scene
 from .speech import all_shown, there_is, with_article
-from .wording import capitalised
+from .wording import capitalised, usual
 
 
 def caption(scene: Scene, chance: random.Random) -> str:
     """One short sentence about the whole picture: "A red apple on a blue background."."""
     what, ground = all_shown(scene, chance), f"{with_article(scene.background)} background"
     medium = with_article(scene.medium)
-    return capitalised(chance.choice(phrases.CAPTIONS).format(what=what, ground=ground, medium=medium, is_=there_is(scene)))
+    return capitalised(usual(chance, phrases.CAPTIONS).format(what=what, ground=ground, medium=medium, is_=there_is(scene)))
 
 
 def ask_caption(scene: Scene, chance: random.Random) -> Turn:

@@ -15,7 +15,7 @@ from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReade
 from .abilities import ABILITIES, DRAWINGS, NOTHING, PHOTOGRAPHS, draw_talk, shares_of
 from .abilities.stock import Stock
 from .abilities.talk import Talk
-from .albums import ComposedAlbum, PhotographAlbum, blank_example, picture_words
+from .albums import SAYS_NOTHING, ComposedAlbum, PhotographAlbum, blank_example, picture_words
 from .captions import ask_caption
 from .colours import COLOURS
 from .dataset import NUMBERS, RELATIONS, PocketPictures, words_of
@@ -65,6 +65,15 @@ def photograph_words(photographs: TaggedPhotographs) -> Source:
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
         features, names = photographs.draw(chance, count)
         return jitter(features, chance), [SceneWords(name=name, count="", medium="photo") for name in names]
+
+    return draw
+
+
+def blank_words(blank: torch.Tensor) -> Source:
+    """The blank picture's features `(N, Dv)` for the representation stage."""
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[SceneWords]]:
+        return blank.expand(count, -1, -1), [SAYS_NOTHING] * count
 
     return draw
 

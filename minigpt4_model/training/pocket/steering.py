@@ -97,7 +97,7 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
         for step in bar:
             optimizer.param_groups[0]["lr"] = rate(step)
             examples = draw_examples(pictures, stock, step, batch_size)
-            targets = torch.tensor([places.target_ids(example.words) for example in examples])
+            targets = torch.tensor([places.target_ids(words) for example in examples for words in example.words_of_pictures])
             tokens = torch.where((targets < 0)[..., None], free[(-1 - targets).clamp_min(0)], words[targets.clamp_min(0)].float())
             input_ids, labels = render_batch([example.messages for example in examples], processor, model.config.chat_template_name)
             loss = model(input_ids=input_ids, image_features=tokens, labels=labels, use_cache=False).loss

@@ -62,7 +62,7 @@ class Recipe:
 
 
 RECIPES = {
-    "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.2, sketches=0.2),
+    "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.2, sketches=0.2, no_picture=0.03),
     "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, sketches=0.1, no_picture=0.08, word_weight=0.3),
     "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, sketches=0.2, no_picture=0.08, word_weight=0.3),
 }
@@ -143,7 +143,8 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         def show() -> list[SampleAnswer]:
             return _samples(tests, "Words of the image tokens", lambda test: test.words(model, reader))
 
-        words = [(1 - share - recipe.sketches, stages.scene_words(cache, pictures))]
+        words = [(1 - share - recipe.sketches - recipe.no_picture, stages.scene_words(cache, pictures))]
+        words.append((recipe.no_picture, stages.blank_words(stages.blank_features(model, processor))))
         if pages is not None:
             words.append((recipe.sketches, sketch_words(pages, sketches)))
         if photographs:

@@ -3,8 +3,11 @@
 Knows grammar only: what the things are is `names`.
 """
 
+import random
 import re
+from collections.abc import Sequence
 
+USUAL = 0.7  # how often the first of several wordings is taken
 KINDS = ("count", "mass", "plural", "pair", "proper", "the")
 
 _AN_DESPITE_CONSONANT = re.compile(r"^(hour|honest|heir|x-ray|SUV\b|MRI\b|[FHLMNRSX]-)", re.IGNORECASE)
@@ -80,3 +83,8 @@ def number_word(count: int) -> str:
 
 def capitalised(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
+
+
+def usual(chance: random.Random, wordings: Sequence[str]) -> str:
+    """One of the ways to say the same: the first, mostly. A small LLM that has to guess the wording learns little else."""
+    return wordings[0] if chance.random() < USUAL else chance.choice(wordings)

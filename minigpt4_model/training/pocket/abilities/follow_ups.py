@@ -22,7 +22,7 @@ from ..speech import (
     the,
     with_article,
 )
-from ..wording import capitalised, is_or_are, mention, number_word, plural
+from ..wording import capitalised, is_or_are, mention, number_word, plural, usual
 from .looking import ask_name
 from .stock import Stock
 from .talk import Album, Talk, Turn, is_photograph
@@ -66,10 +66,10 @@ def _about_several(scene: Scene, chance: random.Random, stock: Stock, turns: int
     """What they are, then how many and of what colour."""
     many, number = plural(scene.main.name), number_word(scene.count)
     if chance.random() < 0.5:
-        first = chance.choice(("What are these?", "What things are these?")), chance.choice((f"These are {many}.", f"They are {many}."))
+        first = chance.choice(("What are these?", "What things are these?")), usual(chance, (f"These are {many}.", f"They are {many}."))
     else:
         asked = chance.choice(("What do you see?", "What does the picture show?"))
-        first = asked, chance.choice((f"I see {many}.", f"The picture shows {many}."))
+        first = asked, usual(chance, (f"I see {many}.", f"The picture shows {many}."))
     how_many = (
         chance.choice(("How many are there?", "How many of them?", "How many of them do you see?", "And how many are there?", "How many?")),
         chance.choice(
@@ -84,7 +84,7 @@ def _about_several(scene: Scene, chance: random.Random, stock: Stock, turns: int
         rest.append(
             (
                 chance.choice(("What colour are they?", "What color are they?", "And their colour?", "Which colour do they have?")),
-                chance.choice((f"They are {colours(scene.main)}.", f"All of them are {colours(scene.main)}.")),
+                usual(chance, (f"They are {colours(scene.main)}.", f"All of them are {colours(scene.main)}.")),
             )
         )
     return [first, how_many, *_some(rest, (2, 1, 3)[: len(rest)], turns - 2, chance)]
@@ -101,7 +101,7 @@ def _about_pair(scene: Scene, chance: random.Random, stock: Stock, turns: int) -
     if way == "colours":
         opening = (
             chance.choice(("What do you see?", "What is in this picture?", "What does the picture show?")),
-            chance.choice((f"I see {a(thing)} and {a(other)}.", f"The picture shows {a(thing)} and {a(other)}.")),
+            usual(chance, (f"I see {a(thing)} and {a(other)}.", f"The picture shows {a(thing)} and {a(other)}.")),
         )
         colour = chance.choice((f"What colour {is_(thing)} {the(thing)}?", f"What color {is_(thing)} {the(thing)}?"))
         said = [opening, (colour, f"{capitalised(the(thing))} {is_(thing)} {colours(thing)}.")]
@@ -125,7 +125,7 @@ def _about_pair(scene: Scene, chance: random.Random, stock: Stock, turns: int) -
             )
         there_are = is_or_are(other.sprite.kind)
         opening = f"{capitalised(here)} {are} {a(thing)}."
-        answer = chance.choice((f"{capitalised(there)} {there_are} {a(other)}.", f"{capitalised(a(other))} {there_are} {there}."))
+        answer = usual(chance, (f"{capitalised(there)} {there_are} {a(other)}.", f"{capitalised(a(other))} {there_are} {there}."))
         said = [(chance.choice((f"What is {here}?", f"What do you see {here}?")), opening), (chance.choice(besides), answer)]
     last = said[min(turns, len(said)) - 1]
     focus = other if len(said) <= turns else thing
@@ -175,8 +175,8 @@ def _colour_of_it(thing: SceneObject, chance: random.Random) -> Turn | None:
             f"Can you tell me {_possessive(thing)} colour?",
         )
     )
-    return asked, chance.choice(
-        (f"{again(thing)} {is_(thing)} {colours(thing)}.", f"{capitalised(the(thing))} {is_(thing)} {colours(thing)}.")
+    return asked, usual(
+        chance, (f"{again(thing)} {is_(thing)} {colours(thing)}.", f"{capitalised(the(thing))} {is_(thing)} {colours(thing)}.")
     )
 
 
@@ -185,15 +185,15 @@ def _ground_behind(scene: Scene, chance: random.Random, them: str) -> Turn | Non
         return None
     asked = chance.choice((f"What is behind {them}?", f"And what is behind {them}?", "And the background?", "What about the background?"))
     ground = scene.background
-    return asked, chance.choice(
-        (f"The background is {ground}.", f"Only a plain {ground} background.", f"There is {with_article(ground)} background.")
+    return asked, usual(
+        chance, (f"The background is {ground}.", f"Only a plain {ground} background.", f"There is {with_article(ground)} background.")
     )
 
 
 def _sure(claim: str, chance: random.Random) -> Turn:
     """Asked again, it stays with what it said."""
     asked = chance.choice(("Are you sure?", "Are you sure about that?", "Really?", "Is that right?", "Sure?", "Are you certain?"))
-    return asked, chance.choice((f"Yes, I am sure: {claim}.", f"Yes, {claim}.", f"I am sure that {claim}.", f"I am quite sure: {claim}."))
+    return asked, usual(chance, (f"Yes, I am sure: {claim}.", f"Yes, {claim}.", f"I am sure that {claim}.", f"I am quite sure: {claim}."))
 
 
 def _doubt(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None:
@@ -211,7 +211,7 @@ def _doubt(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None:
     )
     if asked.startswith("Are you sure"):
         answers = (f"Yes, I am sure it is {a(thing)}.", f"Yes, it is {a(thing)}, not {other}.")
-    return asked, chance.choice(answers)
+    return asked, usual(chance, answers)
 
 
 def _how_many_of_them(scene: Scene, chance: random.Random) -> Turn | None:
@@ -219,17 +219,17 @@ def _how_many_of_them(scene: Scene, chance: random.Random) -> Turn | None:
         return None
     one = scene.main.name
     if chance.random() < 0.3:
-        return "Is it the only one?", chance.choice((f"Yes, there is only one {one}.", f"Yes, I see only one {one}."))
+        return "Is it the only one?", usual(chance, (f"Yes, there is only one {one}.", f"Yes, I see only one {one}."))
     asked = chance.choice(("How many are there?", "How many of them do you see?", "And how many are there?"))
-    return asked, chance.choice((f"There is only one {one}.", f"I see one {one}.", f"Just one {one}."))
+    return asked, usual(chance, (f"There is only one {one}.", f"I see one {one}.", f"Just one {one}."))
 
 
 def _anything_else(scene: Scene, chance: random.Random) -> Turn:
     it = a(scene.main)
     if chance.random() < 0.5:
-        return chance.choice(("Is there anything else?", "Anything else?")), chance.choice(
-            (f"No, there is only {it}.", f"No, I only see {it}.")
+        return chance.choice(("Is there anything else?", "Anything else?")), usual(
+            chance, (f"No, there is only {it}.", f"No, I only see {it}.")
         )
     asked = chance.choice(("What else do you see?", "And what else is there?"))
     ground = scene.background
-    return asked, chance.choice((f"Nothing else, only the {ground} background.", f"There is nothing else, only {it}.", f"I only see {it}."))
+    return asked, usual(chance, (f"Nothing else, only the {ground} background.", f"There is nothing else, only {it}.", f"I only see {it}."))

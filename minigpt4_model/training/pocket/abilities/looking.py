@@ -28,7 +28,7 @@ from ..speech import (
     there_is,
     with_article,
 )
-from ..wording import capitalised, number_word, plural
+from ..wording import capitalised, number_word, plural, usual
 from .stock import Stock
 from .talk import Turn, is_photograph
 
@@ -43,7 +43,7 @@ def ask_name(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None:
 def name_sentence(scene: Scene, chance: random.Random) -> str:
     """ "It is an apple."; several are "These are three apples."."""
     it = a(scene.main) if scene.count == 1 else all_shown(scene, chance, coloured=False)
-    answer = chance.choice(phrases.NAME_ANSWERS).format(it=it, medium=scene.medium)
+    answer = usual(chance, phrases.NAME_ANSWERS).format(it=it, medium=scene.medium)
     if shows_many(scene):
         answer = re.sub(r"^(It is|This is(?! a (drawing|photo))|That is)\b", "These are", answer).replace("It looks", "They look")
     return answer
@@ -55,9 +55,9 @@ def ask_description(scene: Scene, chance: random.Random, stock: Stock) -> Turn |
 
 
 def description(scene: Scene, chance: random.Random) -> str:
-    opening = chance.choice(("The picture shows", "This is a picture of", "I can see", f"There {there_is(scene)}"))
+    opening = usual(chance, ("The picture shows", "This is a picture of", "I can see", f"There {there_is(scene)}"))
     if is_photograph(scene):
-        opening = chance.choice((opening, f"This is a {scene.medium} of", f"The {scene.medium} shows"))
+        opening = usual(chance, (opening, f"This is a {scene.medium} of", f"The {scene.medium} shows"))
         return f"{opening} {all_shown(scene, chance, coloured=False)}."
     if chance.random() < 0.5:
         second = pair_colours(scene, chance) if scene.other else colour_sentence(scene.main, chance, shows_many(scene))
@@ -70,7 +70,7 @@ def ask_detail(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None
     if is_photograph(scene):
         return None
     first = f"This is a {scene.medium} of {all_shown(scene, chance, coloured=False)}."
-    ground = chance.choice(("The background is {bg}.", "Behind {it} is a simple {bg} background.", "The background is plain and {bg}."))
+    ground = usual(chance, ("The background is {bg}.", "Behind {it} is a simple {bg} background.", "The background is plain and {bg}."))
     third = ground.format(bg=scene.background, it="them" if shows_many(scene) or scene.other or is_plural(scene.main) else "it")
     if scene.other:
         second = pair_colours(scene, chance)
@@ -107,7 +107,7 @@ def ask_count(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None:
         return None
     many, number = plural(thing.name), number_word(scene.count)
     noun, are = (thing.name, "is") if scene.count == 1 else (many, "are")
-    answer = chance.choice(phrases.COUNT_ANSWERS).format(number=number, Number=capitalised(number), noun=noun, are=are)
+    answer = usual(chance, phrases.COUNT_ANSWERS).format(number=number, Number=capitalised(number), noun=noun, are=are)
     return chance.choice(phrases.COUNT_QUESTIONS).format(many=many), answer
 
 
@@ -118,7 +118,7 @@ def ask_background(scene: Scene, chance: random.Random, stock: Stock) -> Turn | 
     known = the_shown(scene) if scene.count == 1 else f"the {plural(scene.main.name)}"
     are = "are" if shows_many(scene) or scene.other else is_(scene.main)
     fields = {"the": known, "The": capitalised(known), "is_": are, "bg": scene.background, "a_bg": with_article(scene.background)}
-    return chance.choice(phrases.BACKGROUND_QUESTIONS).format(**fields), chance.choice(phrases.BACKGROUND_ANSWERS).format(**fields)
+    return chance.choice(phrases.BACKGROUND_QUESTIONS).format(**fields), usual(chance, phrases.BACKGROUND_ANSWERS).format(**fields)
 
 
 def ask_medium(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None:
@@ -136,6 +136,6 @@ def ask_medium(scene: Scene, chance: random.Random, stock: Stock) -> Turn | None
         )
     )
     known = all_shown(scene, chance, coloured=False)
-    return asked, chance.choice(
-        (f"It is a {scene.medium}.", f"This is a {scene.medium} of {known}.", f"It is a {scene.medium} of {known}.")
+    return asked, usual(
+        chance, (f"It is a {scene.medium}.", f"This is a {scene.medium} of {known}.", f"It is a {scene.medium} of {known}.")
     )

@@ -8,6 +8,7 @@ import random
 from functools import cache
 from importlib import resources
 
+from ..wording import usual
 from .looking import ask_colour, ask_count, ask_description, ask_name
 from .stock import Stock
 from .talk import Album, Seen, Talk, Turn
@@ -80,7 +81,7 @@ def small_talk() -> tuple[Turn, ...]:
 def no_picture(chance: random.Random, album: Album, stock: Stock) -> Talk:
     """Asked about a picture that is not there, or about something that needs none."""
     if chance.random() < 0.5:
-        return Talk().add((chance.choice(ABOUT_A_PICTURE), chance.choice(NONE_THERE)))
+        return Talk().add((chance.choice(ABOUT_A_PICTURE), usual(chance, NONE_THERE)))
     talk = Talk()
     for turn in chance.sample(small_talk(), chance.choice((1, 1, 2))):
         talk.add(turn)
@@ -91,7 +92,7 @@ def picture_later(chance: random.Random, album: Album, stock: Stock) -> Talk:
     """First no picture, or small talk; then one comes and is spoken about."""
     seen = album.draw_scene(chance)
     if chance.random() < 0.5:
-        talk = Talk().add((chance.choice(ABOUT_A_PICTURE), chance.choice(NONE_THERE)))
+        talk = Talk().add((chance.choice(ABOUT_A_PICTURE), usual(chance, NONE_THERE)))
         asked, answer = _look(seen, chance, stock)
         return talk.add((chance.choice((*_HERE_IT_IS, asked)) if _open(asked) else asked, answer), seen)
     return Talk().add(chance.choice(small_talk())).add(_look(seen, chance, stock), seen)

@@ -3,6 +3,7 @@
 import random
 
 from ..speech import a, is_, simply
+from ..wording import usual
 from .looking import ask_description, ask_name
 from .stock import Stock
 from .talk import Album, Seen, Talk, Turn
@@ -38,7 +39,7 @@ def name_photograph(chance: random.Random, album: Album, stock: Stock) -> Talk:
     seen = album.draw_photograph(chance)
     talk = Talk().add(photograph_turn(seen, chance, stock), seen)
     if chance.random() < 0.15:
-        talk.add((chance.choice(_SURE), chance.choice(_YES_SURE).format(a=a(seen.scene.main))))
+        talk.add((chance.choice(_SURE), usual(chance, _YES_SURE).format(a=a(seen.scene.main))))
     return talk
 
 
@@ -50,7 +51,7 @@ def photograph_turn(seen: Seen, chance: random.Random, stock: Stock) -> Turn:
     if way < 0.4 and (turn := ask_name(seen.scene, chance, stock)):
         return turn
     thing = seen.scene.main
-    answer = chance.choice(_ANSWERS).format(a=a(thing), is_="is" if thing.sprite.kind != "plural" else is_(thing))
+    answer = usual(chance, _ANSWERS).format(a=a(thing), is_="is" if thing.sprite.kind != "plural" else is_(thing))
     return chance.choice(_QUESTIONS), answer
 
 

@@ -8,7 +8,7 @@ import random
 from ..scenes import Scene
 from ..sorts import alike, sort_of
 from ..speech import a, colours, has_colour, is_, is_plural, shows_many, simply, the, the_shown, with_article
-from ..wording import capitalised, number_word, plural
+from ..wording import capitalised, number_word, plural, usual
 from .looking import ask_background, ask_colour, ask_count, ask_description, ask_name
 from .stock import Stock
 from .talk import Album, Seen, Talk, Turn, is_photograph
@@ -95,7 +95,7 @@ def ask_both(scenes: Scenes, chance: random.Random) -> Turn:
         f"In the first picture there {_verb(scenes[0])} {one}, in the second there {_verb(scenes[1])} {other}.",
         f"One shows {one}, the other shows {other}.",
     )
-    return chance.choice(asked), chance.choice(answers)
+    return chance.choice(asked), usual(chance, answers)
 
 
 def ask_which(scenes: Scenes, chance: random.Random) -> Turn:
@@ -122,7 +122,7 @@ def ask_which(scenes: Scenes, chance: random.Random) -> Turn:
         f"The {word} one.",
         f"It is the {word} picture that shows {known}.",
     )
-    return chance.choice(asked), chance.choice(answers)
+    return chance.choice(asked), usual(chance, answers)
 
 
 def ask_one(scenes: Scenes, chance: random.Random) -> Turn:
@@ -148,8 +148,8 @@ def ask_one(scenes: Scenes, chance: random.Random) -> Turn:
         f"What do you see in the {word} image?",
         f"And what was in the {word} picture?",
     )
-    return chance.choice(asked), chance.choice(
-        (f"The {word} picture shows {shown}.", f"In the {word} picture I see {shown}.", f"It shows {shown}.")
+    return chance.choice(asked), usual(
+        chance, (f"The {word} picture shows {shown}.", f"In the {word} picture I see {shown}.", f"It shows {shown}.")
     )
 
 
@@ -206,7 +206,7 @@ def ask_common(scenes: Scenes, chance: random.Random) -> Turn | None:
         "Is there anything that both pictures share?",
     )
     question = chance.choice(asked)
-    answer = chance.choice(common)
+    answer = usual(chance, common)
     return question, f"Yes. {answer}" if question.startswith("Is there") else answer
 
 
@@ -222,9 +222,9 @@ def ask_whether(scenes: Scenes, chance: random.Random) -> Turn | None:
         (f"Is there {it} in the {word} picture?", f"Does the {word} picture show {it}?", f"Do you see {it} in the {word} image?")
     )
     if yes:
-        return question, chance.choice((f"Yes, the {word} picture shows {shown}.", f"Yes, there is {it} in the {word} picture."))
+        return question, usual(chance, (f"Yes, the {word} picture shows {shown}.", f"Yes, there is {it} in the {word} picture."))
     other = _ORDINALS[1 - index]
-    return question, chance.choice((f"No, the {word} picture shows {shown}.", f"No, {the(thing)} is in the {other} picture."))
+    return question, usual(chance, (f"No, the {word} picture shows {shown}.", f"No, {the(thing)} is in the {other} picture."))
 
 
 def ask_more(scenes: Scenes, chance: random.Random) -> Turn | None:

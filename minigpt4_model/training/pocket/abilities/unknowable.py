@@ -8,6 +8,7 @@ import random
 from ..scenes import Scene
 from ..sorts import sort_of
 from ..speech import a, is_, is_plural, simply, the
+from ..wording import usual
 from .stock import Stock
 from .talk import Album, Seen, Talk, Turn
 
@@ -118,7 +119,7 @@ def ask_unknowable(scene: Scene, chance: random.Random) -> Turn:
         "does": "do" if is_plural(thing) else "does",
         "was": "were" if is_plural(thing) else "was",
     }
-    return question.format(**fields), chance.choice(_CANNOT_TELL).format(a=simply(scene))
+    return question.format(**fields), usual(chance, _CANNOT_TELL).format(a=simply(scene))
 
 
 def cannot_be_seen(chance: random.Random, album: Album, stock: Stock) -> Talk:
@@ -139,7 +140,7 @@ def _unknowable_about(seen: Seen, chance: random.Random) -> Talk:
     talk.add(
         (
             chance.choice(("What do you see?", "What does the picture show?")),
-            chance.choice((f"I see {shown}.", f"The picture shows {shown}.")),
+            usual(chance, (f"I see {shown}.", f"The picture shows {shown}.")),
         ),
         seen,
     )
@@ -150,7 +151,7 @@ def photograph_unsure(chance: random.Random, album: Album, stock: Stock) -> Talk
     """A photograph that the recogniser is not sure of: the answer says so, and stays with it."""
     seen = album.draw_photograph(chance, sure=False)
     it = a(seen.scene.main)
-    talk = Talk().add((chance.choice(_NAME_IT), chance.choice(_MAY_BE).format(a=it)), seen)
+    talk = Talk().add((chance.choice(_NAME_IT), usual(chance, _MAY_BE).format(a=it)), seen)
     if chance.random() < 0.4:
-        talk.add((chance.choice(_SURE), chance.choice(_NOT_SURE).format(a=it)))
+        talk.add((chance.choice(_SURE), usual(chance, _NOT_SURE).format(a=it)))
     return talk

@@ -12,7 +12,7 @@ from importlib import resources
 from ..scenes import Scene
 from ..sorts import sort_of
 from ..speech import a, colour_fits, is_plural, pronoun, simply, the, the_shown
-from ..wording import capitalised, plural
+from ..wording import capitalised, plural, usual
 from .stock import Stock
 from .talk import Album, Seen, Talk, Turn, any_scene
 
@@ -138,7 +138,7 @@ def write_advertisement(scene: Scene, chance: random.Random) -> Turn:
 
 def give_title(scene: Scene, chance: random.Random) -> Turn:
     asked, title = _text("title", scene, chance)
-    return asked, chance.choice(("{}", '"{}"', 'How about "{}"?', 'I would call it "{}".')).format(title_case(title))
+    return asked, usual(chance, ("{}", '"{}"', 'How about "{}"?', 'I would call it "{}".')).format(title_case(title))
 
 
 def write_post(scene: Scene, chance: random.Random) -> Turn:
@@ -160,7 +160,7 @@ def tell_use(scene: Scene, chance: random.Random) -> Turn | None:
         return None
     answers = [text for text in _USE_ANSWERS if thing.sprite.kind == "count" or "{many}" not in text and "It is" not in text]
     fields = {"many": plural(thing.name), "use": uses()[thing.sprite.head], "A": capitalised(a(thing)), **fields_of(scene)}
-    return chance.choice(USE_QUESTIONS), chance.choice(answers).format(**fields)
+    return chance.choice(USE_QUESTIONS), usual(chance, answers).format(**fields)
 
 
 TEXTS = (tell_story, write_poem, write_advertisement, give_title, write_post, tell_use)
@@ -175,7 +175,7 @@ def write(chance: random.Random, album: Album, stock: Stock) -> Talk:
 
 
 def write_about_photograph(chance: random.Random, album: Album, stock: Stock) -> Talk:
-    return _write_about(album.draw_photograph(chance), chance.choice(TEXTS), chance)
+    return _write_about(album.draw_photograph(chance), usual(chance, TEXTS), chance)
 
 
 def _write_about(seen: Seen, ask, chance: random.Random) -> Talk:
@@ -187,7 +187,7 @@ def _write_about(seen: Seen, ask, chance: random.Random) -> Talk:
     talk.add(
         (
             chance.choice(("What do you see?", "What is in this picture?")),
-            chance.choice((f"I see {shown}.", f"The picture shows {shown}.")),
+            usual(chance, (f"I see {shown}.", f"The picture shows {shown}.")),
         ),
         seen,
     )

@@ -12,7 +12,7 @@ from ..colours import COLOURS
 from ..render import Sprite
 from ..scenes import LEFT_OF, Scene
 from ..speech import BOTTOM, LEFT, RIGHT, TOP, a, all_shown, colours, has_colour, is_, pronoun_is, simply, the, with_article
-from ..wording import capitalised, is_or_are, mention, number_word, plural
+from ..wording import capitalised, is_or_are, mention, number_word, plural, usual
 from .stock import Stock
 from .talk import Turn, is_photograph
 
@@ -54,24 +54,24 @@ def ask_exists(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -> 
         there = mention(thing.name, thing.kind) if scene.count == 1 else f"{number_word(scene.count)} {plural(thing.name)}"
         are = "are" if scene.count > 1 else is_or_are(thing.kind)
         answers = (
+            f"Yes, there {are} {there} in the picture.",
             f"Yes, there {are} {there}.",
             f"Yes, I can see {there}.",
             f"Yes, the picture shows {shown}.",
-            f"Yes, there {are} {there} in the picture.",
         )
-        return exists_question(thing, chance), chance.choice(answers)
+        return exists_question(thing, chance), usual(chance, answers)
     absent = stock.draw_absent(scene, chance)
     if absent is None:
         return None
     are, none = is_or_are(absent.kind), absent.name.removeprefix("two ")
     answers = (
+        f"No, there {are} no {none} in the picture.",
         f"No, there {are} no {none}; the picture shows {shown}.",
         f"No, I can only see {shown}.",
-        f"No, there {are} no {none} in the picture.",
         f"No, the picture shows {shown}.",
         f"No, I see {shown}, but no {none}.",
     )
-    return exists_question(absent, chance), chance.choice(answers)
+    return exists_question(absent, chance), usual(chance, answers)
 
 
 def ask_if_named(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -> Turn | None:
@@ -82,13 +82,13 @@ def ask_if_named(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -
     asked = chance.choice(("Is this {}?", "Is it {}?", "Is that {}?", "Does this look like {} to you?", "Am I looking at {}?"))
     if yes:
         answers = (f"Yes, it is {main}.", f"Yes, this is {main}.", f"Yes, the picture shows {main}.", f"Yes, that is {main}.")
-        return asked.format(main), chance.choice(answers)
+        return asked.format(main), usual(chance, answers)
     absent = stock.draw_absent(scene, chance)
     if absent is None or absent.kind != "count":
         return None
     other = mention(absent.name)
     answers = (f"No, it is {main}.", f"No, this is {main}, not {other}.", f"No, it is not {other}. It is {main}.", f"No, that is {main}.")
-    return asked.format(other), chance.choice(answers)
+    return asked.format(other), usual(chance, answers)
 
 
 def ask_if_coloured(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -> Turn | None:
@@ -106,13 +106,13 @@ def ask_if_coloured(scene: Scene, chance: random.Random, stock: Stock, yes: bool
         known, are, it_is = f"the {plural(thing.name)}", "are", "they are"
     else:
         known, are, it_is = the(thing), is_(thing), pronoun_is(thing)
-    it = chance.choice((it_is, f"{known} {are}"))
+    it = usual(chance, (it_is, f"{known} {are}"))
     question = chance.choice((f"{capitalised(are)} {known} {colour}?", f"{capitalised(are)} {known} {colour} in this picture?"))
     if not scene.other and chance.random() < 0.4:
         question = f"{capitalised(it_is.split()[1])} {it_is.split()[0]} {colour}?"
     if yes:
-        return question, chance.choice((f"Yes, {it} {colour}.", f"Yes, {it} {colours(thing)}.", f"Yes, {it} mostly {colour}."))
-    return question, chance.choice((f"No, {it} {colours(thing)}.", f"No, {it} not {colour} but {own}.", f"No, {it} {own}, not {colour}."))
+        return question, usual(chance, (f"Yes, {it} {colour}.", f"Yes, {it} {colours(thing)}.", f"Yes, {it} mostly {colour}."))
+    return question, usual(chance, (f"No, {it} {colours(thing)}.", f"No, {it} not {colour} but {own}.", f"No, {it} {own}, not {colour}."))
 
 
 def ask_if_count(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -> Turn | None:
@@ -132,9 +132,9 @@ def ask_if_count(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -
     if yes:
         only = "only " if scene.count == 1 else ""
         there = "there is" if scene.count == 1 else "there are"
-        return question, chance.choice((f"Yes, {there} {only}{truth}.", f"Yes, I count {truth}.", f"Yes, I see {only}{truth}."))
+        return question, usual(chance, (f"Yes, {there} {only}{truth}.", f"Yes, I count {truth}.", f"Yes, I see {only}{truth}."))
     there = "there is only" if scene.count == 1 else "there are"
-    return question, chance.choice((f"No, {there} {truth}.", f"No, I count {truth}.", f"No, I see {truth}."))
+    return question, usual(chance, (f"No, {there} {truth}.", f"No, I count {truth}.", f"No, I see {truth}."))
 
 
 def sides_of(scene: Scene) -> tuple[str, str]:
@@ -162,8 +162,8 @@ def ask_if_placed(scene: Scene, chance: random.Random, stock: Stock, yes: bool) 
         f"{word}, {pronoun_is(thing)} {relative} {the(neighbour)}.",
     )
     if chance.random() < 0.5:
-        return f"{capitalised(is_(thing))} {the(thing)} {sides_of(scene)[asked]}?", chance.choice(answers)
-    return f"{capitalised(is_(thing))} {the(thing)} {relatives_of(scene)[asked]} {the(neighbour)}?", chance.choice(answers)
+        return f"{capitalised(is_(thing))} {the(thing)} {sides_of(scene)[asked]}?", usual(chance, answers)
+    return f"{capitalised(is_(thing))} {the(thing)} {relatives_of(scene)[asked]} {the(neighbour)}?", usual(chance, answers)
 
 
 def ask_if_background(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -> Turn | None:
@@ -174,10 +174,10 @@ def ask_if_background(scene: Scene, chance: random.Random, stock: Stock, yes: bo
     colour = own if yes else chance.choice([name for name in COLOURS if name != own and name not in _NEAR[own].split()])
     question = chance.choice((f"Is the background {colour}?", f"Does the picture have {with_article(colour)} background?"))
     if yes:
-        return question, chance.choice(
-            (f"Yes, the background is {own}.", f"Yes, it is {own}.", f"Yes, it has {with_article(own)} background.")
+        return question, usual(
+            chance, (f"Yes, the background is {own}.", f"Yes, it is {own}.", f"Yes, it has {with_article(own)} background.")
         )
-    return question, chance.choice((f"No, the background is {own}.", f"No, it is {own}.", f"No, the background is {own}, not {colour}."))
+    return question, usual(chance, (f"No, the background is {own}.", f"No, it is {own}.", f"No, the background is {own}, not {colour}."))
 
 
 def ask_if_medium(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -> Turn | None:
@@ -189,8 +189,8 @@ def ask_if_medium(scene: Scene, chance: random.Random, stock: Stock, yes: bool) 
     question = chance.choice((f"Is this a {asked}?", f"Is it a {asked}?", f"Is this picture a {asked}?"))
     known = simply(scene)
     word = "Yes" if yes else "No"
-    return question, chance.choice(
-        (f"{word}, it is a {own}.", f"{word}, this is a {own} of {known}.", f"{word}, it is a {own} of {known}.")
+    return question, usual(
+        chance, (f"{word}, it is a {own}.", f"{word}, this is a {own} of {known}.", f"{word}, it is a {own} of {known}.")
     )
 
 
@@ -201,10 +201,10 @@ def ask_if_alone(scene: Scene, chance: random.Random, stock: Stock, yes: bool) -
     thing = chance.choice(scene.objects)
     question = chance.choice((f"Is there anything else besides {the(thing)}?", f"Do you see anything other than {the(thing)}?"))
     if not yes:
-        return question, chance.choice((f"No, there is only {a(thing)}.", f"No, {the(thing)} {is_(thing)} alone in the picture."))
+        return question, usual(chance, (f"No, there is only {a(thing)}.", f"No, {the(thing)} {is_(thing)} alone in the picture."))
     other = scene.objects[1] if thing is scene.objects[0] else scene.objects[0]
     are = is_or_are(other.sprite.kind)
-    return question, chance.choice((f"Yes, there {are} also {a(other)}.", f"Yes, I can see {a(other)} as well."))
+    return question, usual(chance, (f"Yes, there {are} also {a(other)}.", f"Yes, I can see {a(other)} as well."))
 
 
 QUESTIONS: dict[Ask, float] = {
