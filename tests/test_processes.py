@@ -33,7 +33,7 @@ def command(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> list
 
 def train_tiny(directory: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(directory, *more, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        command(directory, *more, launcher=launcher), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
     )
 
 
@@ -138,7 +138,7 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path, number, code, 
             break
         time.sleep(0.1)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == code and "Traceback" not in told
     step = load_state(tmp_path)["step"]
     assert 1 <= step < 6 and f"Stopped by {said}; saved at step {step} in {tmp_path}. Run the same command again to go on." in told
@@ -190,7 +190,7 @@ def test_a_terminals_ctrl_c_reaches_workers_too_and_the_run_goes_on_exactly(tmp_
             break
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=180)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in told and "Stopped by Ctrl-C; saved at step" in told, told
     assert 1 <= load_state(interrupted)["step"] < 80
     for directory in (interrupted, whole):

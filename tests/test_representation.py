@@ -113,13 +113,27 @@ def test_a_page_spells_its_elements_where_pictures_have_free_places(places, toke
     assert tokenizer.decode(ids[:NAME_TOKENS]) == f" web page{2 * FILLER}"
     assert tokenizer.decode(ids[len(PLACES) :]) == " header list two" + FILLER * (32 - len(PLACES) - 3)
     named = ids[NAME_TOKENS : len(PLACES)]
-    assert named == [constant(index) for index in range(32 - len(PLACES), places.num_constants)]
+    assert named == [constant(32 - len(PLACES) + index) for index in range(len(PLACES) - NAME_TOKENS)]
     targets = torch.tensor([ids])
     drawn = WordLoss(embedding, targets[targets >= 0].unique(), places.filler, free_tokens=torch.randn(places.num_constants, 24))
     there = torch.where((targets < 0)[..., None], drawn.free_tokens[(-1 - targets).clamp_min(0)], perfect_tokens(embedding, targets))
     assert drawn.counts(targets)["free"] == len(named)
     assert mean_loss(drawn, there, targets)[1] == {"word_accuracy": 1.0, "free_distance": 0.0}
     assert WordReader(tokenizer, drawn).read_layouts(there) == ["header list two"]
+
+
+def test_the_blank_picture_has_constants_of_its_own(places):
+    said = [
+        places.target_ids(SceneWords("", nothing=True)),
+        places.target_ids(SceneWords("web page", layout="header")),
+        places.target_ids(CAT),
+    ]
+    named = [{target for target in targets if target < 0} for targets in said]
+    assert (
+        len(said[0]) == len(named[0]) == 32
+        and sorted(set().union(*named)) == [constant(index) for index in range(places.num_constants)][::-1]
+    )
+    assert sum(map(len, named)) == places.num_constants
 
 
 def test_the_loss_falls_until_the_words_can_be_read(places, tokenizer, word_loss):
