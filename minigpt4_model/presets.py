@@ -51,8 +51,8 @@ _PRESETS = (
     Preset(
         name="pocket",
         title="MiniGPT-4 pocket",
-        good_for="short questions about simple drawings; often wrong, and not yet for photographs",
-        vision_encoder="EfficientNet-Lite2 (ImageNet)",
+        good_for="short questions about drawings of one or two things, and common things in photographs; often wrong",
+        vision_encoder="EfficientNet-Lite2, for photographs and taught drawings",
         qformer="4 layers, 32 queries, trained by this project",
         language_model="SmolLM2-135M-Instruct",
         chat_template="chatml",
@@ -61,7 +61,7 @@ _PRESETS = (
         kv_slots=8,
         downloadable=True,
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
-        settings=MappingProxyType({"temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.1}),
+        settings=MappingProxyType({"temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.0}),
     ),
     _VICUNA_7B,
     replace(
