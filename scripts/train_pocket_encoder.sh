@@ -2,6 +2,8 @@
 # Pocket model, before everything else: a copy of the vision encoder learns to name drawings; frozen from then on, it is the
 # encoder's drawing branch. The second command writes what the checkpoint ships of the encoder, and what training starts from.
 #
+# Record of the shipped checkpoint: 1,600 steps in 90 minutes on two shared cores; named by this branch alone: openmoji 62 %, emojione 73 %,
+# held-out files of trained styles 81 %. This script makes more steps, for a machine that has the time.
 # Building the corpus takes about 5 minutes, once. On two idle cores of an AVX-512 server a step of 32 pictures takes about a second
 # at 160 pixels and two at 224.
 set -euo pipefail
