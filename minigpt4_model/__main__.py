@@ -17,6 +17,8 @@ MISSING_PACKAGE = "Use .venv/bin/python (scripts/start.sh makes it), or pip inst
 VERBS = {
     "ask": ("minigpt4_model.chat.ask", "ask about pictures: one question, or a file of them with --batch"),
     "doctor": ("minigpt4_model.weights.doctor", "check this machine, the files of a preset and the memory it needs"),
+    "import-official": ("minigpt4_model.weights.import_official", "make a model of the original project's .pth files"),
+    "export-official": ("minigpt4_model.weights.export_official", "write a projection as the original project reads it"),
     "evaluate": ("minigpt4_model.evaluation.evaluate", "ask a model the questions of a suite, judge its answers, write a report"),
     "bench": ("minigpt4_model.evaluation.bench", "measure speed and memory on this machine"),
 }

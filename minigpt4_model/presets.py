@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+OFFICIAL_VARIANTS = ("vicuna", "llama2")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -16,7 +18,8 @@ class Preset:
 
     `settings` overrides defaults of `chat.settings.GenerationSettings` by field name. `context_length` counts tokens,
     pictures included. `kv_slots` is how many conversations have a key-value cache at the same time, those being answered
-    included.
+    included. `official_variant` is the layout of the original project's files that the preset is imported from (`OFFICIAL_VARIANTS`),
+    None where this project made the weights.
     """
 
     name: str
@@ -29,7 +32,7 @@ class Preset:
     image_tokens: int
     context_length: int
     kv_slots: int
-    downloadable: bool
+    official_variant: str | None
     settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -44,7 +47,7 @@ _VICUNA_7B = Preset(
     image_tokens=32,
     context_length=2048,
     kv_slots=2,
-    downloadable=False,
+    official_variant="vicuna",
 )
 
 _PRESETS = (
@@ -59,7 +62,7 @@ _PRESETS = (
         image_tokens=32,
         context_length=2048,
         kv_slots=8,
-        downloadable=True,
+        official_variant=None,
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
         settings=MappingProxyType({"temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.0}),
     ),
@@ -82,7 +85,7 @@ _PRESETS = (
         image_tokens=64,
         context_length=4096,
         kv_slots=2,
-        downloadable=False,
+        official_variant="llama2",
     ),
 )
 

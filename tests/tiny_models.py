@@ -29,13 +29,13 @@ def build_parity_model() -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Proc
     qformer = official.read_official(PARITY / "blip2_qformer_tiny.pth")
     projection = official.read_official(PARITY / "minigpt4_tiny.pth")
     config = MiniGPT4Config(
-        vision_config=official.vision_config_from(vision, num_attention_heads=4, used_blocks=3),
-        qformer_config=official.qformer_config_from(qformer, num_attention_heads=4),
+        vision_config=official.vision_config_from(vision),
+        qformer_config=official.qformer_config_from(qformer),
         text_config=AutoConfig.from_pretrained(PARITY / "llama_tiny"),
         chat_template_name="vicuna-v0",
     )
     state = {
-        **official.convert_vision(vision, used_blocks=3),
+        **official.convert_vision(vision),
         **official.convert_qformer(qformer),
         **official.convert_projection(projection),
         **official.convert_language_model(load_file(PARITY / "llama_tiny" / "model.safetensors")),

@@ -239,7 +239,7 @@ def main(argv: list[str]) -> int:
         parser.error(f"--batch-size must be at least 1, not {args.batch_size}.")
     if args.steps < 0:
         parser.error(f"--steps must be at least 0, not {args.steps}.")
-    if args.random_weights and (args.model or args.preset is None or PRESETS[args.preset].downloadable):
+    if args.random_weights and (args.model or args.preset is None or PRESETS[args.preset].official_variant is None):
         parser.error("--random-weights goes with a full-size preset: give --preset vicuna-7b, vicuna-13b or llama2-7b.")
     try:
         document = run(args, argv, ways)

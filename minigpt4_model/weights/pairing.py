@@ -1,10 +1,13 @@
 """Which frozen parts a projection was trained with, and whether those at hand are the same.
 
-A projection fits one LLM and one vision encoder only: with another it babbles instead of failing, so a checkpoint records both
-(`trained_with` in its config.json) and a pairing that does not fit is refused, with both names and the fix.
+A projection fits one LLM, one vision encoder and one Q-Former only: with another it babbles instead of failing, so a checkpoint
+records them (`trained_with` in its config.json) and a pairing that does not fit is refused, with both names and the fix.
 
     {"language_model": {"name", "hidden_size", "vocab_size", "embedding_fingerprint"},
-     "vision_encoder": {"name", "fingerprint"}}
+     "vision_encoder": {"name", "fingerprint"},
+     "qformer": {"name", "fingerprint"}}      # not where the Q-Former is the checkpoint's own; no fingerprint: there is none
+
+The original project's files record nothing: what can be told of them is `official_pairing.py`'s business.
 
 Fingerprints are taken of values rounded to bfloat16, so that fp32, fp16 and bf16 copies of the same weights agree. Limits: two tables
 that differ by less than bfloat16's rounding, or only outside the sampled rows, look the same; a value below fp16's smallest step
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _WHOLE_BELOW = 1 << 20  # elements; of a larger tensor a thousand rows, evenly spaced, first and last included, are hashed
 _SAMPLED_ROWS = 1024
+_QFORMER = ("model.qformer.", "model.query_tokens")
+NO_QFORMER = "none: patches joined"
 _ENCODER, _TRUNK, _NORM = "vision_model.", "trunk.", "post_layernorm."
 _HEADS = ("classifier.", "head.")  # an encoder with and without its ImageNet classifier is the same encoder
 _EMBEDDINGS = ("model.embed_tokens.weight", "model.language_model.embed_tokens.weight", "language_model.model.embed_tokens.weight")
@@ -47,13 +52,28 @@ def fingerprint_encoder(state: Mapping[str, "Tensor"]) -> str:
 
     Left out: the classifier, BatchNorm's step counters, and the layer norm after the trunk, which comes with the Q-Former.
     """
-    named = {name.partition(_ENCODER)[2] or name: tensor for name, tensor in state.items()}
-    named = {name.removeprefix(_TRUNK): tensor for name, tensor in named.items()}
+    named = {(name.partition(_ENCODER)[2] or name).removeprefix(_TRUNK): name for name in state}
     digest = hashlib.sha256()
     for name in sorted(named):
         if not name.startswith((*_HEADS, _NORM)) and not name.endswith("num_batches_tracked"):
-            digest.update(f"{name} {fingerprint(named[name])}\n".encode())
+            digest.update(f"{name} {fingerprint(state[named[name]])}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def fingerprint_qformer(state: Mapping[str, "Tensor"]) -> str | None:
+    """One fingerprint of the Q-Former and its query tokens by their names in the whole model; None where there are none."""
+    digest, found = hashlib.sha256(), False
+    for name in sorted(state):
+        if name.startswith(_QFORMER):
+            digest.update(f"{name} {fingerprint(state[name])}\n".encode())
+            found = True
+    return digest.hexdigest()[:32] if found else None
+
+
+def describe_qformer(name: str, state: Mapping[str, "Tensor"]) -> dict[str, Any]:
+    """`trained_with["qformer"]` of the whole model's tensors (others than the Q-Former's are not looked at)."""
+    found = fingerprint_qformer(state)
+    return {"name": name if found else NO_QFORMER, "fingerprint": found}
 
 
 def describe_pairing(
@@ -61,12 +81,13 @@ def describe_pairing(
 ) -> dict[str, dict[str, Any]]:
     """The `trained_with` record of two names, the LLM's input table (vocab_size, hidden_size) and the encoder's weights by name."""
     return {
-        "language_model": _describe_embedding(language_model, embedding),
+        "language_model": describe_embedding(language_model, embedding),
         "vision_encoder": {"name": vision_encoder, "fingerprint": fingerprint_encoder(encoder)},
     }
 
 
-def _describe_embedding(name: str, embedding: "Tensor") -> dict[str, Any]:
+def describe_embedding(name: str, embedding: "Tensor") -> dict[str, Any]:
+    """`trained_with["language_model"]` of an input table `(vocab_size, hidden_size)`."""
     vocab_size, hidden_size = embedding.shape
     return {"name": name, "hidden_size": hidden_size, "vocab_size": vocab_size, "embedding_fingerprint": fingerprint(embedding)}
 
@@ -81,7 +102,7 @@ def describe_language_model_dir(directory: Path, name: str) -> dict[str, Any]:
     for path in sorted(directory.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for key in set(file.keys()).intersection(_EMBEDDINGS):
-                return _describe_embedding(name, file.get_tensor(key))
+                return describe_embedding(name, file.get_tensor(key))
     raise WeightsError(f"{directory}: no *.safetensors file there holds the language model's embedding table ({_EMBEDDINGS[0]}).")
 
 
@@ -92,10 +113,12 @@ def describe_vision_encoder_file(path: Path, name: str) -> dict[str, Any]:
     return {"name": name, "fingerprint": fingerprint_encoder(load_file(path))}
 
 
-_WORDS = {"language_model": "language model", "vision_encoder": "vision encoder"}
+_WORDS = {"language_model": "language model", "vision_encoder": "vision encoder", "qformer": "Q-Former"}
+_ALWAYS_RECORDED = ("language_model", "vision_encoder")
 _FIX = {
     "language_model": "Give it that language model (its preset, or --language-model DIR), or train a projection for this one.",
     "vision_encoder": "Give it that vision encoder (its preset, or --vision FILE), or train a projection for this one.",
+    "qformer": "Give it that Q-Former (its preset, or --qformer FILE), or train a projection for this one.",
 }
 
 
@@ -106,6 +129,8 @@ def check_pairing(recorded: Record, actual: Record, checkpoint: str = "The check
     """Compares every recorded field but the names. Raises `PairingError` with both names, what differs and the fix."""
     for part, words in _WORDS.items():
         known, found = recorded.get(part), actual.get(part)
+        if part not in _ALWAYS_RECORDED and (known is None or found is None):
+            continue
         if known is None or found is None:
             raise PairingError(f"{checkpoint} has no record of the {words} it was trained with: train or import it again.")
         differing = [field for field in known if field != "name" and known[field] != found.get(field)]
