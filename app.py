@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     model = parser.add_argument_group("what answers")
     model.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help="the model's parts (default: %(default)s)")
     model.add_argument("--model", metavar="DIR", help="a directory with a model, instead of the preset's own files")
+    model.add_argument("--local-dir", metavar="DIR", help="a folder with files of a full-size preset: only the rest is downloaded")
     model.add_argument(
         "--backend",
         default="torch",
@@ -154,6 +155,7 @@ def _open_backend(args: argparse.Namespace):
         load_in_8bit=args.load_in_8bit,
         load_in_4bit=args.load_in_4bit,
         base_url=args.base_url,
+        local_dir=args.local_dir,
     )
 
 

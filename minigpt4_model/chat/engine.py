@@ -335,14 +335,19 @@ def load_engine(
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
     reuse_kv: bool = True,
+    local_dir: Path | None = None,
 ) -> Engine:
     """An engine for a preset's name or a model's directory (a `Path` is always a directory).
+
+    `local_dir` is a folder with files of a full-size preset, which then are not downloaded.
 
     Raises `WeightsError` that names the file or flag and the fix.
     """
     from ..weights.load import load_model
 
-    model, processor = load_model(source, device=device, dtype=dtype, load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit)
+    model, processor = load_model(
+        source, device=device, dtype=dtype, load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, local_dir=local_dir
+    )
     preset = PRESETS.get(source) or PRESETS.get(model.config.frozen_parts or "")
     return Engine(
         model,

@@ -123,7 +123,7 @@ def _crop(arguments: Stage1Arguments) -> RandomCrop | None:
 
 def _kept(arguments: Stage1Arguments, model: MiniGPT4ForConditionalGeneration) -> tuple[str, ...]:
     """What a checkpoint has to hold: the projection, and a Q-Former that the frozen parts do not bring."""
-    if arguments.train_qformer or model.config.frozen_parts in PRESETS:
+    if arguments.train_qformer or model.config.frozen_parts == "pocket":
         return TRAINED_PREFIXES
     if arguments.init is None or model.config.frozen_parts == _place(arguments.init):
         return (PROJECTION_PREFIX,)
@@ -132,7 +132,7 @@ def _kept(arguments: Stage1Arguments, model: MiniGPT4ForConditionalGeneration) -
 
 
 def _place(directory: str) -> str:
-    return str(Path(directory).expanduser().resolve())
+    return directory if directory in PRESETS else str(Path(directory).expanduser().resolve())
 
 
 def _cache(

@@ -128,6 +128,14 @@ def write_manifest(directory: Path, recipe: str) -> None:
         (directory / name).chmod(readable)
 
 
+def made_by(directory: Path) -> str | None:
+    """The recipe that a cached directory was made by; None where there is none that can be read."""
+    try:
+        return str(json.loads((directory / MANIFEST).read_bytes())["recipe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def find_faults(directory: Path, recipe: str | None = None, full: bool = False, progress: Progress = silent) -> list[str]:
     """What is wrong with a cached directory, one sentence each; empty when it is whole. Writes nothing but refreshed times."""
     try:

@@ -194,7 +194,7 @@ def _check_pairing(parts: OfficialParts, config: MiniGPT4Config, llm_config: dic
     embedding = planned[_EMBEDDING].fetch()
     identity = identify_language_model(llm_config, parts.language_model, fingerprint(embedding))
     if parts.language_model_name:
-        identity = replace(identity, name=parts.language_model_name, doubt=None)
+        identity = replace(identity, name=parts.language_model_name, family=None, doubt=None)
     if parts.assume_pairing:
         identity = replace(identity, family=None)
     width = config.vision_config.hidden_size

@@ -18,8 +18,10 @@ from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Pr
 from ..presets import DEFAULT_PRESET, PRESETS
 from .advice import python_command
 from .errors import WeightsError
-from .pairing import check_pairing, describe_pairing
+from .official_presets import ensure_official
+from .pairing import check_pairing, describe_pairing, describe_qformer
 from .pocket import POCKET_CHECKPOINT, POCKET_ENCODER, REPOSITORY, ensure_pocket, how_to_restore_checkpoint
+from .sources import OFFICIAL_PRESETS
 
 TRAINED_PREFIXES = ("model.query_tokens", "model.qformer.", "model.language_projection.")
 CLASSIFIER = "classifier."  # the encoder's ImageNet classes: not part of the model, which looks at the features before them
@@ -69,22 +71,24 @@ def load_model(
     dtype: str | None = None,
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
+    local_dir: Path | None = None,
 ) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory; a `Path` is always a directory.
+    `local_dir` holds files of a full-size preset, which then are not downloaded.
 
     Raises `WeightsError` (files, device, precision) or `PairingError` (a projection with other frozen parts than its own).
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     quantization = _quantization(load_in_8bit, load_in_4bit, chosen_dtype)
-    directory = find_checkpoint(source)
-    config = _read_config(directory)
+    directory = find_checkpoint(source, local_dir)
+    config = read_config(directory)
     options: dict = {"dtype": chosen_dtype}
     if quantization is not None:  # quantised weights are made on their device and can't move
         options |= {"quantization_config": quantization, "device_map": {"": chosen_device}}
     if config.frozen_parts is None:
         model, processor = _load_whole(directory, options)
-    elif config.frozen_parts not in PRESETS:
+    elif config.frozen_parts in OFFICIAL_PRESETS or config.frozen_parts not in PRESETS:
         model, processor = _load_over_whole(config, directory, options)
     else:
         state, tokenizer_dir = assemble_state(config, read_checkpoint(directory), str(directory))
@@ -95,17 +99,19 @@ def load_model(
     return model.eval(), processor
 
 
-def find_checkpoint(source: str | Path) -> Path:
-    """The directory of a preset or of a path; raises `WeightsError` when there is nothing to load."""
+def find_checkpoint(source: str | Path, local_dir: Path | None = None) -> Path:
+    """The directory of a preset or of a path; raises `WeightsError` when there is nothing to load.
+
+    A full-size preset is fetched and imported, once; `local_dir` holds files of it that are taken first.
+    """
+    if local_dir is not None and source not in OFFICIAL_PRESETS:
+        raise WeightsError(f"--local-dir goes with a full-size preset ({', '.join(OFFICIAL_PRESETS)}), not with {source}. Leave it out.")
     if source == "pocket":
         if not (POCKET_CHECKPOINT / "config.json").is_file():
             raise WeightsError(f"{POCKET_CHECKPOINT / 'config.json'} is missing. Restore it: {how_to_restore_checkpoint()}")
         return POCKET_CHECKPOINT
-    if source in PRESETS:
-        raise WeightsError(
-            f"--preset {source}: its weights are not fetched automatically. Build the model's directory from files that "
-            "you have and pass it with --model DIR, or leave the flag out for the pocket preset."
-        )
+    if source in OFFICIAL_PRESETS and not isinstance(source, Path):
+        return ensure_official(source, local_dir)
     directory = Path(source).expanduser()
     if not (directory / "config.json").is_file():
         fault = "there is no config.json in it, so it is not a model's directory." if directory.is_dir() else "there is no such folder."
@@ -114,7 +120,7 @@ def find_checkpoint(source: str | Path) -> Path:
     return directory
 
 
-def _read_config(directory: Path) -> MiniGPT4Config:
+def read_config(directory: Path) -> MiniGPT4Config:
     path = directory / "config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -167,23 +173,25 @@ def _load_whole(directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalG
 
 def _load_over_whole(config: MiniGPT4Config, directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The whole model that `frozen_parts` names, with the trained tensors of `directory` in it."""
-    whole = Path(config.frozen_parts)
+    whole = ensure_official(config.frozen_parts) if config.frozen_parts in OFFICIAL_PRESETS else Path(config.frozen_parts)
     if not (whole / "config.json").is_file():
         raise WeightsError(
             f"{directory}: its frozen parts are those of {whole}, and there is no model. "
             f'Bring it back, or name where it is now as "frozen_parts" in {directory / "config.json"}.'
         )
-    if _read_config(whole).frozen_parts is not None:
+    if read_config(whole).frozen_parts is not None:
         raise WeightsError(f'{directory / "config.json"}: "frozen_parts" names {whole}, which has none of its own. Name a whole model.')
     trained = read_checkpoint(directory)
     model, processor = _load_whole(whole, options)
-    recorded = config.trained_with or {}
-    names = {part: (recorded.get(part) or {}).get("name", "unknown") for part in ("language_model", "vision_encoder")}
-    found = describe_pairing(
-        **names,
+    recorded, own = config.trained_with or {}, model.config.trained_with or {}
+    found: dict = describe_pairing(
+        language_model=(own.get("language_model") or {}).get("name", f"that of {whole}"),
+        vision_encoder=(own.get("vision_encoder") or {}).get("name", f"that of {whole}"),
         embedding=model.get_input_embeddings().weight,
         encoder={key: tensor for key, tensor in model.state_dict().items() if key.startswith("model.vision_model.")},
     )
+    if not any(key.startswith("model.qformer.") for key in trained):
+        found["qformer"] = describe_qformer((own.get("qformer") or {}).get("name", f"that of {whole}"), model.state_dict())
     check_pairing(recorded, found, str(directory))
     faults = model.load_state_dict(trained, strict=False).unexpected_keys
     if faults:
@@ -253,7 +261,7 @@ def frozen_state(preset: str, vision_architecture: str = "efficientnet_lite2") -
     from .official import convert_language_model
 
     if preset != "pocket":
-        raise WeightsError(f"config.json names the frozen parts of preset {preset!r}; this version has those of 'pocket' only.")
+        raise WeightsError(f"config.json names the frozen parts of {preset!r}, and they are no preset's of that kind. Name 'pocket'.")
     files = ensure_pocket()
     state = convert_language_model(load_file(files.language_model_dir / "model.safetensors"))
     imagenet = load_file(files.vision_encoder_file)

@@ -27,7 +27,7 @@ _TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """A tensor to be written: its name in the new file, what it will be, how to get it when its turn comes, and where from (for messages)."""
+    """A tensor to be written: its name in the new file, what it will be, how to get it when its turn comes, and where it is from."""
 
     name: str
     info: TensorInfo

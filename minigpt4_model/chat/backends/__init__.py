@@ -15,7 +15,10 @@ from .base import Backend, BackendError
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What the flags say about a backend; each backend reads what concerns it. `model` is a directory and replaces `preset`."""
+    """What the flags say about a backend; each backend reads what concerns it. `model` is a directory and replaces `preset`.
+
+    `local_dir` is a directory with files of a full-size preset.
+    """
 
     preset: str | None = None
     model: str | None = None
@@ -24,6 +27,7 @@ class BackendOptions:
     load_in_8bit: bool = False
     load_in_4bit: bool = False
     base_url: str | None = None
+    local_dir: str | None = None
 
 
 def _open_torch(options: BackendOptions) -> Backend:
@@ -38,6 +42,7 @@ def _open_torch(options: BackendOptions) -> Backend:
             dtype=options.dtype,
             load_in_8bit=options.load_in_8bit,
             load_in_4bit=options.load_in_4bit,
+            local_dir=Path(options.local_dir) if options.local_dir else None,
         )
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error

@@ -9,6 +9,7 @@ def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", choices=list(PRESETS), metavar="P", help=f"one of {', '.join(PRESETS)} (default: {DEFAULT_PRESET})")
     which.add_argument("--model", metavar="DIR", help="a model's directory, in place of a preset")
+    parser.add_argument("--local-dir", metavar="DIR", help="a folder with files of a full-size preset: only the rest is downloaded")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     parser.add_argument("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: what suits the device)")
     bits = parser.add_mutually_exclusive_group()
@@ -23,5 +24,5 @@ def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
 
 def model_options(args: argparse.Namespace) -> dict:
     """What `open_backend` takes, of what the flags of `add_model_flags` say."""
-    names = ("preset", "model", "device", "dtype", "load_in_8bit", "load_in_4bit")
+    names = ("preset", "model", "device", "dtype", "load_in_8bit", "load_in_4bit", "local_dir")
     return {name: getattr(args, name) for name in names}
