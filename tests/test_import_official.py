@@ -246,7 +246,7 @@ def reshape(key: str):
     [
         ("vision", add("rope.freqs"), r"changed\.pth: 1 keys have no place in EVA-CLIP's ViT: rope\.freqs"),
         ("vision", drop("blocks.1.attn.q_bias"), r"missing \(1\): model\.vision_model\.trunk\.blocks\.1\.attn\.q_bias"),
-        ("vision", reshape("blocks.1.mlp.fc2.weight"), r"shape \(1\): blocks\.1\.mlp\.fc2\.weight in changed\.pth \(3, 3\) instead of \(88, 384\)"),
+        ("vision", reshape("blocks.1.mlp.fc2.weight"), r"blocks\.1\.mlp\.fc2\.weight in changed\.pth \(3, 3\) instead of \(88, 384\)"),
         ("vision", drop("patch_embed.proj.weight"), r"changed\.pth has no patch_embed\.proj\.weight"),
         ("vision", lambda tensors: tensors.clear() or tensors.update(x=torch.ones(1)), r"is no EVA-CLIP ViT: it has no blocks\.0"),
         ("qformer", add("t5_model.shared.weight"), r"1 keys have no place in BLIP-2's Q-Former: t5_model\.shared\.weight"),

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from tests.tiny_models import PARITY
 
@@ -61,13 +61,4 @@ def write_bin_shards(target: Path, shards: int = 2) -> Path:
         torch.save(part, target / file)
         weight_map |= dict.fromkeys(part, file)
     (target / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    return target
-
-
-def write_llama(target: Path, hidden_size: int, vocab_size: int, **config) -> Path:
-    """A folder that looks like an LLM of a known size: its configuration, tokenizer and embedding table only, of zeros."""
-    copy_llama(target, hidden_size=hidden_size, vocab_size=vocab_size, num_attention_heads=32, num_hidden_layers=0, **config)
-    table = torch.zeros(vocab_size, hidden_size, dtype=torch.float16)
-    tensors = {"model.embed_tokens.weight": table, "lm_head.weight": table.clone(), "model.norm.weight": torch.ones(hidden_size).half()}
-    save_file(tensors, target / "model.safetensors")
     return target
