@@ -64,7 +64,7 @@ def assert_fix_can_be_followed(check):
     assert fix or check["state"] != "fault", check
     assert not re.match(r"(python|pip|git checkout)\b", fix), fix
     for module, verb in re.findall(r" -m (minigpt4_model\S*)(?: (\S+))?", fix):
-        assert verb in VERBS if module == "minigpt4_model" else module == "minigpt4_model.weights.pocket", fix
+        assert verb in VERBS if module == "minigpt4_model" else module.startswith("minigpt4_model.weights."), fix
     for path in re.findall(r"\S+\.(?:py|txt|sh)\b", fix):
         assert Path(path).is_absolute() and Path(path).exists(), fix
 
@@ -172,9 +172,13 @@ def test_a_model_directory_of_ones_own(installation, capsys, tmp_path):
     assert code == 0 and checks["pairing"]["detail"] == "One directory holds all parts of the model."
 
 
-def test_a_preset_that_is_not_fetched_says_what_can_be_done(installation, capsys):
+def test_a_preset_that_was_not_fetched_says_what_can_be_done(installation, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     code, _, checks = examine(capsys, "--preset", "vicuna-7b")
-    assert code == 1 and checks["files"]["fix"].endswith("app.py --preset pocket") and "--model DIR" in checks["files"]["detail"]
+    assert code == 1 and checks["files"]["fix"].endswith("-m minigpt4_model.weights.official_presets vicuna-7b")
+    assert "fetches 16.0 GB" in checks["files"]["detail"] and "--local-dir DIR" in checks["files"]["detail"]
+    assert "13.5 GB (LLaMA's licence: research only, not commercial)" in checks["Vicuna v0 7B"]["detail"]
 
 
 def test_too_little_memory(installation, capsys, monkeypatch):

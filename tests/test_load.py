@@ -51,9 +51,10 @@ def edit_weights(directory: Path, edit: Callable[[dict], object]) -> None:
 # --- what is asked for
 
 
-def test_a_preset_that_is_not_fetched_says_what_to_do():
-    with pytest.raises(WeightsError, match=r"--preset vicuna-7b: its weights are not fetched .* --model DIR"):
-        find_checkpoint("vicuna-7b")
+def test_a_folder_of_files_goes_with_a_full_size_preset(tmp_path):
+    for source in ("pocket", tmp_path):
+        with pytest.raises(WeightsError, match=r"--local-dir goes with a full-size preset \(vicuna-7b, vicuna-13b, llama2-7b\), not with"):
+            find_checkpoint(source, tmp_path)
 
 
 def test_a_directory_without_a_model_is_named(tmp_path):
@@ -194,9 +195,11 @@ def test_a_projection_without_a_record_is_refused(checkpoint):
 
 
 def test_frozen_parts_that_nobody_has_are_refused(checkpoint):
-    edit_config(checkpoint, lambda content: content.update(frozen_parts="vicuna-7b"))
-    with pytest.raises(WeightsError, match="frozen parts of preset 'vicuna-7b'; this version has those of 'pocket' only"):
+    edit_config(checkpoint, lambda content: content.update(frozen_parts="somewhere/else"))
+    with pytest.raises(WeightsError, match="its frozen parts are those of somewhere/else, and there is no model"):
         load_model(checkpoint)
+    with pytest.raises(WeightsError, match="names the frozen parts of 'vicuna-7b', and they are no preset's of that kind"):
+        load.frozen_state("vicuna-7b")
 
 
 # --- what is loaded

@@ -12,7 +12,10 @@ import torch
 
 from minigpt4_model.__main__ import main as program
 from minigpt4_model.presets import PRESETS
-from minigpt4_model.weights import download, hub, load, official_presets, sources
+from minigpt4_model.training.checkpoint import write_projection
+from minigpt4_model.training.train import _place
+from minigpt4_model.weights import doctor, download, hub, load, official_presets, sources
+from minigpt4_model.weights.cache import find_faults
 from minigpt4_model.weights.errors import WeightsError
 from minigpt4_model.weights.load import load_model
 from minigpt4_model.weights.official_presets import ensure_official
@@ -74,7 +77,7 @@ def places(tmp_path, monkeypatch):
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
         made = Places(server, tmp_path)
-        for module in (official_presets, load, sources):
+        for module in (official_presets, load, sources, doctor):
             monkeypatch.setattr(module, "OFFICIAL_PRESETS", made.presets)
         yield made
 
@@ -135,9 +138,21 @@ def test_a_broken_download_goes_on_in_the_next_start(places, monkeypatch):
 def test_a_damaged_import_is_made_again(places):
     directory = ensure_official("vicuna-7b", progress=quiet)
     (directory / "model.safetensors").write_bytes(b"damaged")
-    assert official_presets.is_ready("vicuna-7b") != []
+    assert find_faults(directory) != []
     ensure_official("vicuna-7b", progress=quiet)
-    assert official_presets.is_ready("vicuna-7b") == []
+    assert find_faults(directory) == []
+
+
+def test_a_checkpoint_that_was_trained_over_the_preset_opens_over_it(places, tmp_path):
+    """`train ... --model vicuna-7b` names the preset, not a place, as its frozen parts."""
+    whole = ensure_official("vicuna-7b", progress=quiet)
+    model, _ = load_model(whole, device="cpu", dtype="float32")
+    model.config.frozen_parts = _place("vicuna-7b")
+    tensors = {f"model.language_projection.{name}": tensor + 1 for name, tensor in model.model.language_projection.state_dict().items()}
+    write_projection(tmp_path / "stage1", tensors, model.config)
+    trained, _ = load_model(tmp_path / "stage1", device="cpu", dtype="float32")
+    assert trained.config.frozen_parts == "vicuna-7b"
+    assert torch.equal(trained.model.language_projection.bias, tensors["model.language_projection.bias"])
 
 
 # --- people who have the files
@@ -285,6 +300,33 @@ def test_a_hub_that_cannot_be_used_names_the_way_without_it(places, monkeypatch)
     places.change("vicuna-7b", language_model=replace(repository, revision="2" * 40))
     with pytest.raises(WeightsError, match="answers 404"):
         ensure_official("vicuna-7b", progress=quiet)
+
+
+# --- the doctor
+
+
+def test_the_doctor_tells_what_is_here_and_what_is_to_be_fetched(places, capsys):
+    def files() -> tuple[int, dict[str, dict]]:
+        code = doctor.main(["--preset", "vicuna-7b", "--json"])
+        return code, {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+
+    (places.home / "official" / "downloads").mkdir(parents=True)
+    shutil.copy(VISION, places.home / "official" / "downloads" / "eva_vit_g.pth")
+    code, checks = files()
+    assert code == 1 and checks["files"]["fix"].endswith("-m minigpt4_model.weights.official_presets vicuna-7b")
+    assert "is not there. A start with a network fetches 0.0 GB" in checks["files"]["detail"]
+    assert checks["the ViT"]["state"] == "ok" and checks["Vicuna v0 7B"]["state"] == "warning"
+    assert "(research only)" in checks["Vicuna v0 7B"]["detail"] and places.asked() == []
+    directory = ensure_official("vicuna-7b", progress=quiet)
+    capsys.readouterr()
+    code, checks = files()
+    assert checks["files"]["state"] == checks["config"]["state"] == checks["weights"]["state"] == "ok"
+    assert "Vicuna v0 7B, EVA-CLIP ViT, 88 wide, a Q-Former, 48 wide" in checks["pairing"]["detail"]
+    data = bytearray((directory / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (directory / "model.safetensors").write_bytes(data)
+    code, checks = files()
+    assert code == 1 and "sha256" in checks["files"]["detail"]
 
 
 # --- the table itself

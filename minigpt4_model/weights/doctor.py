@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..presets import DEFAULT_PRESET, PRESETS, Preset
-from . import pocket
+from . import official_presets, pocket
 from .advice import command, python_command
 from .cache import find_faults, home
 from .errors import WeightsError
@@ -29,6 +29,7 @@ from .machine import (
 from .memory import PRECISIONS, SIZES, needed_bytes
 from .pairing import check_pairing, describe_language_model_dir, describe_vision_encoder_file
 from .progress import Progress, console, silent
+from .sources import OFFICIAL_PRESETS
 
 FETCH = python_command("-m", "minigpt4_model.weights.pocket")
 START = command("bash", str(pocket.REPOSITORY / "scripts" / "start.sh"))
@@ -143,10 +144,12 @@ def _check_memory(preset: Preset, memory: list[dict]) -> Iterator[Check]:
 
 
 def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> Iterator[Check]:
-    if model_dir is None and preset.name != "pocket":
-        detail = f"The weights of {preset.name} are not fetched automatically. --model DIR checks a directory that you have."
-        yield Check("files", "fault", detail, _page("--preset", DEFAULT_PRESET))
-        return
+    if model_dir is None and preset.official_variant:
+        faults = find_faults(official_presets.directory_of(OFFICIAL_PRESETS[preset.name]), full=True, progress=progress)
+        yield from _check_official_parts(preset, faults)
+        if faults:
+            return
+        model_dir = official_presets.directory_of(OFFICIAL_PRESETS[preset.name])
     checkpoint = model_dir or pocket.POCKET_CHECKPOINT
     config_check, config = _read_config(checkpoint, model_dir is None)
     yield config_check
@@ -160,6 +163,24 @@ def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> 
         yield weights
         if weights.state == "ok":
             yield _check_pairing(checkpoint, config, frozen_are_whole, _restore(model_dir is None))
+
+
+def _check_official_parts(preset: Preset, faults: list[str]) -> Iterator[Check]:
+    """The imported model of a full-size preset; until there is one, which of its parts are here already."""
+    parts = OFFICIAL_PRESETS[preset.name]
+    directory = official_presets.directory_of(parts)
+    if not faults:
+        yield Check("files", "ok", f"{directory} is whole (sha256 of every file).")
+        return
+    missing = 0
+    for title, licence, size, place in official_presets.describe_parts(parts):
+        missing += 0 if place else size
+        here = f"is here: {place}" if place else f"is not here: {_gigabytes(size)} ({licence})"
+        yield Check(title, "ok" if place else "warning", f"{title} {here}.")
+    told = f"A start with a network fetches {_gigabytes(missing)} and imports them" if missing else "A start imports them"
+    prepare = python_command("-m", "minigpt4_model.weights.official_presets", preset.name)
+    detail = f"{' '.join(faults)} {told}; with --local-dir DIR, files that you have are taken. So does:"
+    yield Check("files", "fault", detail, prepare)
 
 
 def _read_config(checkpoint: Path, is_shipped: bool) -> tuple[Check, dict]:
@@ -205,7 +226,9 @@ def _check_weights(checkpoint: Path, is_shipped: bool) -> Check:
 
 def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool, fix: str) -> Check:
     if config.get("frozen_parts") is None:
-        return Check("pairing", "ok", "One directory holds all parts of the model.")
+        recorded = config.get("trained_with") or {}
+        names = ", ".join(str(recorded[part].get("name")) for part in ("language_model", "vision_encoder", "qformer") if part in recorded)
+        return Check("pairing", "ok", f"One directory holds all parts of the model{f': {names}' if names else ''}.")
     if not config.get("trained_with"):
         detail = f"{checkpoint / 'config.json'} does not record what the projection was trained with."
         return Check("pairing", "fault", detail, fix)

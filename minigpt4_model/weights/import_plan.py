@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoConfig, LlamaTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import LlamaTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto import CONFIG_MAPPING
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from . import official
@@ -62,6 +64,19 @@ class ImportPlan:
         return sum(tensor.info.size_bytes for tensor in self.tensors)
 
 
+class _OneAtATime:
+    """Reads from one file at a time: the memory map of the one before is given back, however many files a model is in."""
+
+    def __init__(self) -> None:
+        self._current: TensorFile | None = None
+
+    def read(self, file: TensorFile, key: str) -> torch.Tensor:
+        if self._current is not None and self._current is not file:
+            self._current.close()
+        self._current = file
+        return file.read(key)
+
+
 class _Fetched(Mapping[str, torch.Tensor]):
     """Planned tensors as a mapping from names to tensors, each read when it is asked for."""
 
@@ -83,15 +98,15 @@ def plan_import(parts: OfficialParts) -> ImportPlan:
     llm_config = read_language_model_config(parts.language_model)
     vision, projection = TensorFile(parts.vision), TensorFile(parts.projection)
     qformer = TensorFile(parts.qformer) if parts.qformer else None
-    planned: Planned = {}
+    planned, reader = Planned(), _OneAtATime()
     for path in weight_files(parts.language_model):
-        _add(planned, TensorFile(path), official.convert_language_model)
-    _add(planned, vision, partial(official.convert_vision, file=vision.path))
+        _add(planned, reader, TensorFile(path), official.convert_language_model)
+    _add(planned, reader, vision, partial(official.convert_vision, file=vision.path))
     if qformer:
-        _add(planned, qformer, partial(official.convert_qformer, file=qformer.path))
+        _add(planned, reader, qformer, partial(official.convert_qformer, file=qformer.path))
     else:
         _add_initial_norm(planned, vision)
-    _add_projection(planned, projection)
+    _add_projection(planned, reader, projection)
 
     vision_config = official.vision_config_from(vision.infos, parts.vision_heads, vision.path)
     in_features = planned[f"{official.PROJECTION}weight"].info.shape[1]
@@ -99,7 +114,7 @@ def plan_import(parts: OfficialParts) -> ImportPlan:
     config = MiniGPT4Config(
         vision_config=vision_config,
         qformer_config=official.qformer_config_from(qformer.infos, parts.qformer_heads, qformer.path) if qformer else None,
-        text_config=_text_config(parts.language_model, tokenizer),
+        text_config=_text_config(llm_config, parts.language_model, tokenizer),
         num_query_tokens=qformer.infos["query_tokens"].shape[1] if qformer else 32,
         patches_per_token=4 if qformer else max(in_features // vision_config.hidden_size, 1),
         chat_template_name=TEMPLATES[parts.variant],
@@ -116,20 +131,26 @@ def plan_import(parts: OfficialParts) -> ImportPlan:
     return ImportPlan(config, MiniGPT4Processor.from_config(config, tokenizer), list(planned.values()), notices)
 
 
-def _add(planned: Planned, file: TensorFile, convert: Callable[[dict[str, str]], dict[str, str]], replaces: bool = False) -> None:
+def _add(
+    planned: Planned,
+    reader: _OneAtATime,
+    file: TensorFile,
+    convert: Callable[[dict[str, str]], dict[str, str]],
+    replaces: bool = False,
+) -> None:
     """Plans the tensors of a file under their new names. `convert` renames keys and leaves out what is not used."""
     keys = convert({key: key for key in file.infos})
     twice = [] if replaces else [key for name, key in keys.items() if name in planned]
     if twice:
         raise OfficialFormatError(f"{file.path} holds tensors that another file holds too: {listed(twice)}. Remove one of the two.")
     for name, key in keys.items():
-        planned[name] = PlannedTensor(name, file.infos[key], partial(file.read, key), f"{key} in {file.path.name}")
+        planned[name] = PlannedTensor(name, file.infos[key], partial(reader.read, file, key), f"{key} in {file.path.name}")
 
 
-def _add_projection(planned: Planned, file: TensorFile) -> None:
+def _add_projection(planned: Planned, reader: _OneAtATime, file: TensorFile) -> None:
     """The projection, and in the place of BLIP-2's the Q-Former that was trained with it, which has to be whole."""
     before = {name for name in planned if official.is_qformer(name)}
-    _add(planned, file, partial(official.convert_projection, file=file.path), replaces=True)
+    _add(planned, reader, file, partial(official.convert_projection, file=file.path), replaces=True)
     own = {name for name, tensor in planned.items() if official.is_qformer(name) and tensor.origin.endswith(f" in {file.path.name}")}
     if own and before - own:
         raise OfficialFormatError(f"{file.path} holds a part of a Q-Former only; it lacks {listed(before - own)}. Give the whole file.")
@@ -143,17 +164,16 @@ def _add_initial_norm(planned: Planned, vision: TensorFile) -> None:
         planned[_NORM + part] = PlannedTensor(_NORM + part, TensorInfo((width,), torch.float32), fetch, "LayerNorm's initial values")
 
 
-def _text_config(directory: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+def _text_config(llm_config: dict[str, Any], directory: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
     """The LLM's configuration, its special tokens as the tokenizer has them: many old copies of LLaMA say 0, 1 and -1 here."""
+    fields = {key: value for key, value in llm_config.items() if key != "_name_or_path"}  # a place on somebody's machine
+    fields |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    if not 0 <= (fields.get("pad_token_id") or 0) < fields["vocab_size"]:
+        fields["pad_token_id"] = tokenizer.pad_token_id
     try:
-        config = AutoConfig.from_pretrained(directory)
-    except (ValueError, OSError) as error:
+        return CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
+    except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{directory / 'config.json'} describes no language model that this program knows ({error}).") from error
-    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if config.pad_token_id is None or not 0 <= config.pad_token_id < config.vocab_size:
-        config.pad_token_id = tokenizer.pad_token_id
-    config._name_or_path = ""  # a place on this machine
-    return config
 
 
 def load_llama_tokenizer(directory: Path, vocab_size: int) -> PreTrainedTokenizerBase:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import progress as progress_lines
 from .advice import python_command
-from .cache import cached_directory, find_faults, home, made_by, sha256_of
+from .cache import cached_directory, home, made_by, sha256_of
 from .download import Source, download
 from .errors import WeightsError
 from .hub import cached_snapshot, download_repository
@@ -174,11 +174,16 @@ def _roles(preset: OfficialPreset) -> list[tuple[str, RemoteFile]]:
     return [(role, file) for role, file in roles if file is not None]
 
 
+def _torch_cache(file: RemoteFile) -> Path:
+    """Where the original project, which downloads through torch, has a file."""
+    return Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch").expanduser() / "hub" / "checkpoints" / file.name
+
+
 def _bring(file: RemoteFile, progress: Progress) -> Path:
     """A file from torch's cache, where the original project puts what it downloads, or from its server."""
     path = downloads() / file.name
     if not path.exists() and file.sha256:
-        cached = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch").expanduser() / "hub" / "checkpoints" / file.name
+        cached = _torch_cache(file)
         if cached.is_file() and sha256_of(cached, progress) == file.sha256:
             return cached
     progress(f"{file.title}: {path} ({file.size_bytes / 1e6:.0f} MB, {file.licence})", None)
@@ -210,9 +215,17 @@ def _import(preset: OfficialPreset, parts: FoundParts, output: Path, progress: P
     write_plan(plan, output, progress)
 
 
-def is_ready(name: str) -> list[str]:
-    """What is wrong with a preset's imported model, one sentence each; empty when it is whole. Reads no weights."""
-    return find_faults(directory_of(OFFICIAL_PRESETS[name]))
+def describe_parts(preset: OfficialPreset) -> list[tuple[str, str, int, Path | None]]:
+    """(title, licence, size in bytes, where it is on this machine or None) of every part. Looks at no content and at no network."""
+    rows: list[tuple[str, str, int, Path | None]] = []
+    for _, file in _roles(preset):
+        places = (downloads() / file.name, _torch_cache(file))
+        rows.append((file.title, file.licence, file.size_bytes, next((place for place in places if place.is_file()), None)))
+    repository = preset.language_model
+    place = cached_snapshot(repository)
+    if place is None and _is_language_model(_repository_folder(repository), preset.hidden_size):
+        place = _repository_folder(repository)
+    return [*rows, (repository.title, repository.licence, repository.size_bytes, place)]
 
 
 def main(argv: list[str] | None = None) -> int:
