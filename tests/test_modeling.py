@@ -1,5 +1,8 @@
 """The whole model on tiny random weights: shapes, splicing, loss, generation, saving, precision and what it refuses."""
 
+import copy
+import re
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -358,11 +361,32 @@ def test_what_stays_in_fp32_in_a_16_bit_model(built, kind):
     ).eval()
     kept = ("model.qformer.", "model.query_tokens", "model.language_projection.", "model.vision_model.post_layernorm.")
     kept += ("model.vision_model.trunk.",) if kind == "lite2" else ()
+    in_fp32 = re.compile(r"\.trunk\..*(norm[12]\.|pos_embed|cls_token|q_bias|v_bias)")  # of the ViT: upstream `convert_weights_to_fp16`
     for name, parameter in half.named_parameters():
-        assert parameter.dtype == (torch.float32 if name.startswith(kept) else torch.bfloat16), name
+        assert parameter.dtype == (torch.float32 if name.startswith(kept) or in_fp32.search(name) else torch.bfloat16), name
     out = half(input_ids=ids(processor), pixel_values=pixels(model, 1))
     assert out.logits.dtype == torch.bfloat16 and out.logits.isfinite().all()
     assert half.get_image_features(pixels(model, 1)).pooler_output.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_an_encoder_in_16_bits_computes_as_the_original_does(built, dtype):
+    """Upstream: linear and convolution layers in fp16 under autocast, everything that adds up and normalises in fp32."""
+    model, _ = built["eva"]
+    whole, x = model.model.vision_model, pixels(model, 2)
+    half = MiniGPT4ForConditionalGeneration.from_pretrained(None, config=model.config, state_dict=model.state_dict(), dtype=dtype)
+    ours = half.model.vision_model(x).last_hidden_state
+    original = copy.deepcopy(whole)
+    for module in original.trunk.modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
+            module.to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        features = original.trunk.forward_features(x)
+        assert features.dtype == torch.float32
+        theirs = torch.nn.functional.layer_norm(features, features.shape[-1:], eps=1e-5)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert not torch.equal(ours, whole(x).last_hidden_state)
 
 
 def test_a_projection_checkpoint_is_not_opened_with_random_frozen_parts(tmp_path):

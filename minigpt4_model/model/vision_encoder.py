@@ -73,7 +73,7 @@ class MiniGPT4VisionModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     # Of a ViT in 16 bits the original keeps these in fp32 (`convert_weights_to_fp16` casts linear and convolution layers only).
-    _keep_in_fp32_modules_strict = {"post_layernorm"}
+    _keep_in_fp32_modules_strict = {"post_layernorm", "norm1", "norm2", "cls_token", "pos_embed", "q_bias", "v_bias"}
 
     def __init__(self, config: MiniGPT4VisionConfig):
         super().__init__(config)
@@ -105,8 +105,10 @@ class MiniGPT4VisionModel(PreTrainedModel):
         if self.config.architecture != "eva_vit":
             # Depthwise convolutions run half as long again in the other order on a CPU.
             pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
-        # Its weights say what it computes in: the pocket encoder, fp32, would be 10 % off in a trainer's autocast.
-        with torch.autocast(pixel_values.device.type, enabled=False):
+        # Its weights say what it computes in: the pocket encoder, fp32, would be 10 % off in a trainer's autocast. A ViT in 16 bits
+        # multiplies in them, and adds up and normalises in fp32, as the original in its own autocast.
+        precision = self.trunk.patch_embed.proj.weight.dtype if self.config.architecture == "eva_vit" else torch.float32
+        with torch.autocast(pixel_values.device.type, dtype=precision, enabled=precision != torch.float32):
             features = self.trunk.forward_features(pixel_values)
             tokens = self.finish_features(features)
             if self.config.architecture == "efficientnet_lite2_tags":
