@@ -96,11 +96,16 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _Running(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A client that goes away in the middle is what some tests are about."""
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """A running server, on an address of the loopback."""
     server = Server()
-    running = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    running = _Running(("127.0.0.1", 0), _handler(server))
     running.daemon_threads = True
     server.address = f"http://127.0.0.1:{running.server_port}"
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

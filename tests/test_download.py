@@ -30,7 +30,12 @@ def source(server, **fields):
 
 
 def leftovers(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in folder.iterdir() if path.name != downloads.NOTES)
+
+
+def note(folder, name, **fields):
+    (folder / downloads.NOTES).mkdir(exist_ok=True)
+    (folder / downloads.NOTES / name).write_text(json.dumps(fields))
 
 
 def test_a_file_comes_whole_and_is_not_fetched_again(server, tmp_path):
@@ -75,8 +80,7 @@ def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server, tmp_path, monk
 
 def test_a_file_that_changed_on_its_server_is_begun_anew(server, tmp_path):
     (tmp_path / "file.pth.partial").write_bytes(b"old" * 1000)
-    state = {"url": server.address + "/file.pth", "total": len(DATA), "validator": '"of-the-old-file"'}
-    (tmp_path / ".file.pth.partial.json").write_text(json.dumps(state))
+    note(tmp_path, "file.pth.partial.json", url=server.address + "/file.pth", total=len(DATA), validator='"of-the-old-file"')
     download(source(server), tmp_path / "file.pth")
     assert server.sent("/file.pth")[0]["If-Range"] == '"of-the-old-file"'
     assert (tmp_path / "file.pth").read_bytes() == DATA
@@ -84,7 +88,7 @@ def test_a_file_that_changed_on_its_server_is_begun_anew(server, tmp_path):
 
 def test_what_was_kept_of_another_address_is_not_gone_on_with(server, tmp_path):
     (tmp_path / "file.pth.partial").write_bytes(b"other")
-    (tmp_path / ".file.pth.partial.json").write_text(json.dumps({"url": "http://elsewhere/file.pth", "total": 9}))
+    note(tmp_path, "file.pth.partial.json", url="http://elsewhere/file.pth", total=9)
     download(source(server), tmp_path / "file.pth")
     assert "Range" not in server.sent("/file.pth")[0] and (tmp_path / "file.pth").read_bytes() == DATA
 
@@ -97,8 +101,7 @@ def test_a_server_without_ranges_is_read_from_the_start(server, tmp_path):
 
 def test_a_whole_file_that_was_not_yet_checked_is_not_fetched_again(server, tmp_path):
     (tmp_path / "file.pth.partial").write_bytes(DATA)
-    state = {"url": server.address + "/file.pth", "total": len(DATA), "validator": ""}
-    (tmp_path / ".file.pth.partial.json").write_text(json.dumps(state))
+    note(tmp_path, "file.pth.partial.json", url=server.address + "/file.pth", total=len(DATA), validator="")
     download(source(server), tmp_path / "file.pth")
     assert len(server.requests) == 1 and (tmp_path / "file.pth").read_bytes() == DATA
 

@@ -346,6 +346,8 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     folder = copy_llama(tmp_path / "llm", vocab_size=31000)
     with pytest.raises(WeightsError, match="its tokenizer knows 32000 words and its config.json 31000"):
         load_llama_tokenizer(folder, 31000)
+    with pytest.raises(WeightsError, match="its tokenizer knows 32000 words and its config.json 64000"):
+        load_llama_tokenizer(folder, 64000)
     (folder / "tokenizer.model").write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"tokenizer\.model cannot be opened"):
         load_llama_tokenizer(folder, 32000)

@@ -175,8 +175,8 @@ def _check_official_parts(preset: Preset, faults: list[str]) -> Iterator[Check]:
     missing = 0
     for title, licence, size, place in official_presets.describe_parts(parts):
         missing += 0 if place else size
-        here = f"is here: {place}" if place else f"is not here: {_gigabytes(size)} ({licence})"
-        yield Check(title, "ok" if place else "warning", f"{title} {here}.")
+        here = f"Here: {place}." if place else f"Not here yet: {_gigabytes(size)} ({licence})."
+        yield Check(title, "ok" if place else "warning", here)
     told = f"A start with a network fetches {_gigabytes(missing)} and imports them" if missing else "A start imports them"
     prepare = python_command("-m", "minigpt4_model.weights.official_presets", preset.name)
     detail = f"{' '.join(faults)} {told}; with --local-dir DIR, files that you have are taken. So does:"

@@ -27,6 +27,7 @@ from .progress import Progress, silent
 ATTEMPTS = 5  # in a row that bring no new byte
 PAUSE_S = 1.0  # before the second attempt; doubled for each further one
 TIMEOUT_S = 60.0  # without a byte
+NOTES = ".downloads"  # a folder apart: transformers takes any neighbour for a tokenizer whose name begins like one's
 _BLOCK = 1 << 20
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
@@ -69,8 +70,8 @@ def download(source: Source, path: Path, progress: Progress = silent) -> str:
     Raises `WeightsError` that says what failed, what is kept to go on from, and how to bring the file by hand (`RefusedError`: 401, 403).
     """
     with explained_disk_errors(path.parent, source.size_bytes or 0, source.title):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.name}.lock"), source.title, progress):
+        (path.parent / NOTES).mkdir(parents=True, exist_ok=True)
+        with locked(path.parent / NOTES / f"{path.name}.lock", source.title, progress):
             known = _checked_before(source, path)
             if known:
                 return known
@@ -270,11 +271,11 @@ def _partial(path: Path) -> Path:
 
 
 def _state(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial.json")
+    return path.parent / NOTES / f"{path.name}.partial.json"
 
 
 def _record(path: Path) -> Path:
-    return path.with_name(f".{path.name}.checked.json")
+    return path.parent / NOTES / f"{path.name}.checked.json"
 
 
 def _read_state(path: Path) -> dict:

@@ -179,7 +179,7 @@ def _text_config(llm_config: dict[str, Any], directory: Path, tokenizer: PreTrai
 def load_llama_tokenizer(directory: Path, vocab_size: int) -> PreTrainedTokenizerBase:
     """The LLM's tokenizer. Copies of LLaMA from early 2023 name a class that never was released, and leave special tokens blank.
 
-    Raises `WeightsError` when it is missing or damaged, or knows more words than the LLM.
+    Raises `WeightsError` when it is missing or damaged, or knows another number of words than the LLM (which may have a few to spare).
     """
     pieces = directory / "tokenizer.model"
     if not pieces.is_file() and not (directory / "tokenizer.json").is_file():
@@ -196,7 +196,7 @@ def load_llama_tokenizer(directory: Path, vocab_size: int) -> PreTrainedTokenize
             tokenizer = LlamaTokenizer.from_pretrained(directory, legacy=True, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
         except Exception as error:
             raise WeightsError(f"{pieces} cannot be opened ({error}). Copy it anew from where it came from.") from error
-    if len(tokenizer) > vocab_size:
+    if not 0.9 * vocab_size <= len(tokenizer) <= vocab_size:
         raise WeightsError(
             f"{directory}: its tokenizer knows {len(tokenizer)} words and its config.json {vocab_size}: they are of different models. "
             "Copy config.json, tokenizer and weights from one place."

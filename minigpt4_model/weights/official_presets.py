@@ -155,9 +155,10 @@ def _is_language_model(folder: Path, hidden_size: int) -> bool:
 
 def _complete(preset: OfficialPreset, local: FoundParts, progress: Progress) -> FoundParts:
     """All parts, those that are not here fetched."""
-    missing = [file for role, file in _roles(preset) if getattr(local, role) is None]
-    if missing or local.language_model is None:
-        progress(f"{preset.name} is made of {', '.join(file.title for file in preset.files)} and {preset.language_model.title}.", None)
+    missing = sum(size for title, _, size, place in describe_parts(preset) if place is None and title not in _titles(preset, local))
+    parts = f"{', '.join(file.title for file in preset.files)} and {preset.language_model.title}"
+    fetched = f"; {missing / 1e9:.1f} GB of it are fetched, once" if missing else ""
+    progress(f"{preset.name} is made of {parts}{fetched}.", None)
     files = {role: getattr(local, role) or _bring(file, progress) for role, file in _roles(preset)}
     for role, file in _roles(preset):
         if getattr(local, role) is not None and file.sha256 and sha256_of(files[role], progress) != file.sha256:
@@ -167,6 +168,12 @@ def _complete(preset: OfficialPreset, local: FoundParts, progress: Progress) -> 
     if language_model is None:
         language_model = download_repository(repository, _repository_folder(repository), progress)
     return FoundParts(**{"qformer": None, **files}, language_model=language_model)
+
+
+def _titles(preset: OfficialPreset, local: FoundParts) -> list[str]:
+    """The titles of the parts that are there."""
+    titles = [file.title for role, file in _roles(preset) if getattr(local, role) is not None]
+    return titles + ([preset.language_model.title] if local.language_model is not None else [])
 
 
 def _roles(preset: OfficialPreset) -> list[tuple[str, RemoteFile]]:
@@ -186,7 +193,8 @@ def _bring(file: RemoteFile, progress: Progress) -> Path:
         cached = _torch_cache(file)
         if cached.is_file() and sha256_of(cached, progress) == file.sha256:
             return cached
-    progress(f"{file.title}: {path} ({file.size_bytes / 1e6:.0f} MB, {file.licence})", None)
+    if not path.exists():
+        progress(f"{file.title}: {path} ({file.size_bytes / 1e6:.0f} MB, {file.licence})", None)
     source = Source(file.title, file.url, sha256=file.sha256, size_bytes=file.size_bytes, page=file.page)
     against = download(source, path, progress)
     if not file.sha256:
