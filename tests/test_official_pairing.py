@@ -86,7 +86,7 @@ REFUSED = [
         ("vicuna", VICUNA_V1_1_7B, 4096),
         "projection.pth was trained with Vicuna v0 7B, and --language-model is LLaMA 7B, or Vicuna v1.1 or v1.3 7B: its embedding table is "
         "another. Together they would babble. Give it Vicuna v0 7B (--language-model with a copy of Vision-CAIR/vicuna-7b, or --preset "
-        "vicuna-7b). If you know that it is Vicuna v0 7B: --assume-pairing.",
+        "vicuna-7b). If you know that it is Vicuna v0 7B: import-official --assume-pairing.",
     ),
     (("vicuna", VICUNA_V1_5_7B, 4096), "trained with Vicuna v0 7B, and --language-model is Vicuna v1.5 7B (vicuna-7b-v1.5)"),
     (("vicuna", LLAMA_2_CHAT, 4096), "trained with Vicuna v0 7B, and --language-model is Llama-2-chat 7B"),

@@ -218,6 +218,10 @@ def test_a_local_dir_may_be_an_imported_model(places):
     places.server.requests.clear()
     assert ensure_official("vicuna-7b", places.home.parent / "copy", quiet) == places.home.parent / "copy"
     assert places.asked() == []
+    with pytest.raises(
+        WeightsError, match="copy is an imported model with an LLM 40 wide and a Q-Former, not llama2-7b. Open it with --model"
+    ):
+        ensure_official("llama2-7b", places.home.parent / "copy", quiet)
 
 
 def test_an_unhelpful_local_dir_says_what_is_looked_for(places, tmp_path):

@@ -147,7 +147,7 @@ def find_faults(directory: Path, recipe: str | None = None, full: bool = False, 
     except (OSError, ValueError, KeyError, TypeError):
         return [f"{directory / MANIFEST} cannot be read."]
     if recipe is not None and made_by != recipe:
-        return [f"{directory} was made by another version of this program."]
+        return [f"{directory} was made of other files, or by another version of this program."]
     faults, touched = [], False
     for name, entry in files.items():
         path = directory / name

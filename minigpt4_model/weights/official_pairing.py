@@ -84,7 +84,8 @@ def check_official_pairing(
     if llm.family is not None and llm.family != family:
         raise PairingError(
             f"{projection} was trained with {trained_name}, and --language-model is {llm.name}: its embedding table is another. "
-            f"Together they would babble. {_fix(variant, out_features, None)} If you know that it is {trained_name}: --assume-pairing."
+            f"Together they would babble. {_fix(variant, out_features, None)} If you know that it is {trained_name}: "
+            "import-official --assume-pairing."
         )
     doubt = f"{projection} was trained with {trained_name}, and the language model seems to be {llm.name}: {llm.doubt}."
     return [doubt] if llm.doubt else []

@@ -30,7 +30,7 @@ _DEPTH = 3  # folders below --local-dir that are looked through
 
 @dataclass(frozen=True)
 class FoundParts:
-    """Parts that are on this machine, by the role they play; missing ones are None. `is_local` says that `--local-dir` brought one."""
+    """Parts that are on this machine, by the role they play; missing ones are None."""
 
     vision: Path | None
     qformer: Path | None
@@ -70,7 +70,7 @@ def ensure_official(name: str, local_dir: Path | None = None, progress: Progress
         local_dir = local_dir.expanduser()
         if not local_dir.is_dir():
             raise WeightsError(f"--local-dir {local_dir} is not a folder. Give the one that holds the files of {name}.")
-        if _is_imported(local_dir):
+        if _is_imported(preset, local_dir):
             return local_dir
         local = find_local(preset, local_dir)
         recipe = f"{_recipe(preset)}, of {local.describe()}"
@@ -97,11 +97,21 @@ def _repository_folder(repository: HubRepository) -> Path:
     return downloads() / f"{repository.name.replace('/', '--')}@{repository.revision[:12]}"
 
 
-def _is_imported(directory: Path) -> bool:
+def _is_imported(preset: OfficialPreset, directory: Path) -> bool:
+    """Whether a folder is a model of ours. Raises `WeightsError` when it is, and not of this preset's kind."""
     try:
-        return json.loads((directory / "config.json").read_bytes())["model_type"] == "minigpt4"
+        config = json.loads((directory / "config.json").read_bytes())
+        if config["model_type"] != "minigpt4":
+            return False
+        width, has_qformer = config["text_config"]["hidden_size"], config["qformer_config"] is not None
     except (OSError, ValueError, KeyError, TypeError):
         return False
+    if (width, has_qformer) != (preset.hidden_size, preset.qformer is not None):
+        described = f"an LLM {width} wide and {'a' if has_qformer else 'no'} Q-Former"
+        raise WeightsError(
+            f"--local-dir {directory} is an imported model with {described}, not {preset.name}. Open it with --model {directory}."
+        )
+    return True
 
 
 def find_local(preset: OfficialPreset, local_dir: Path) -> FoundParts:
