@@ -9,16 +9,20 @@ from types import MappingProxyType
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from minigpt4_model.__main__ import main as program
 from minigpt4_model.presets import PRESETS
 from minigpt4_model.training.checkpoint import write_projection
 from minigpt4_model.training.train import _place
-from minigpt4_model.weights import doctor, download, hub, load, official_presets, sources
+from minigpt4_model.weights import doctor, download, hub, load, official_pairing, official_presets, sources
 from minigpt4_model.weights.cache import find_faults
-from minigpt4_model.weights.errors import WeightsError
+from minigpt4_model.weights.errors import PairingError, WeightsError
+from minigpt4_model.weights.import_plan import OfficialParts, plan_import
 from minigpt4_model.weights.load import load_model
+from minigpt4_model.weights.official_pairing import LanguageModelIdentity, identify_language_model, read_language_model_config
 from minigpt4_model.weights.official_presets import ensure_official
+from minigpt4_model.weights.pairing import fingerprint
 from minigpt4_model.weights.sources import HubRepository, OfficialPreset, RemoteFile
 from tests.official_server import serving
 from tests.test_parity import CASES
@@ -78,7 +82,7 @@ def places(tmp_path, monkeypatch):
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
         made = Places(server, tmp_path)
-        for module in (official_presets, load, sources, doctor):
+        for module in (official_presets, official_pairing, load, sources, doctor):
             monkeypatch.setattr(module, "OFFICIAL_PRESETS", made.presets)
         yield made
 
@@ -128,6 +132,21 @@ def test_the_imported_model_knows_what_it_is(places):
     assert record["language_model"]["name"] == PRESETS["vicuna-7b"].language_model == "Vicuna v0 7B"
     kept = sorted(path.name for path in (places.home / "official" / "downloads").iterdir() if not path.name.startswith("."))
     assert kept == ["blip2_pretrained_flant5xxl.pth", "eva_vit_g.pth", "prerained_minigpt4_7b.pth"], "the language model is there once"
+
+
+def test_an_llm_from_its_pinned_revision_is_known_by_its_fingerprint_from_then_on(places, tmp_path):
+    before = identify_language_model(read_language_model_config(LLAMA), LLAMA, embedding_fingerprint())
+    assert before.name == "the llama model llama_tiny" and before.doubt
+    ensure_official("vicuna-7b", progress=quiet)
+    known = identify_language_model(read_language_model_config(LLAMA), LLAMA, embedding_fingerprint())
+    assert known == LanguageModelIdentity("Vicuna v0 7B", 40, "vicuna-v0")
+    with pytest.raises(PairingError, match="trained with an LLM 40 wide, and --language-model is Vicuna v0 7B: its embedding"):
+        projection = places.files["pretrained_minigpt4_llama2_7b.pth"]
+        plan_import(OfficialParts(vision=VISION, projection=projection, language_model=LLAMA, variant="llama2"))
+
+
+def embedding_fingerprint() -> str:
+    return fingerprint(load_file(LLAMA / "model.safetensors")["model.embed_tokens.weight"])
 
 
 def test_a_broken_download_goes_on_in_the_next_start(places, monkeypatch):

@@ -14,14 +14,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .cache import made_by
 from .errors import PairingError, WeightsError
+from .official_presets import directory_of, pinned_recipe
 from .sources import OFFICIAL_PRESETS, OfficialPreset
 
 _SIZES = MappingProxyType({4096: "7B", 5120: "13B"})
 _VICUNA_V0, _LLAMA_1, _LLAMA_2 = "vicuna-v0", "llama-1", "llama-2"
+_TRAINED_WITH = {"vicuna": ("Vicuna v0", _VICUNA_V0), "llama2": ("Llama-2-chat", _LLAMA_2)}
 
-# Fingerprints (`pairing.fingerprint`) of embedding tables, with the name of the LLM. None of the full-size LLMs' is recorded here,
-# because their weights were not at hand; what a preset imports from its pinned revision is recorded in the model it makes.
+# Fingerprints (`pairing.fingerprint`) of embedding tables, with the name of the LLM. None of the full-size LLMs' is here, because their
+# weights were not at hand: those that this machine has imported from their pinned revisions are known beside it (`known_embeddings`).
 KNOWN_EMBEDDINGS: Mapping[str, str] = MappingProxyType({"1d2c5c3935afb21108892c8718087ae4": "SmolLM2-135M-Instruct"})
 
 
@@ -35,12 +38,27 @@ class LanguageModelIdentity:
     doubt: str | None = None
 
 
+def known_embeddings() -> dict[str, str]:
+    """Fingerprint of the embedding table -> name of the LLM: the table, and what presets brought here from their pinned revisions."""
+    known = dict(KNOWN_EMBEDDINGS)
+    for preset in OFFICIAL_PRESETS.values():
+        directory = directory_of(preset)
+        if made_by(directory) == pinned_recipe(preset):
+            try:
+                recorded = json.loads((directory / "config.json").read_bytes())["trained_with"]["language_model"]
+                known[recorded["embedding_fingerprint"]] = preset.language_model.title
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a damaged import is made again when it is opened
+    return known
+
+
 def identify_language_model(config: Mapping[str, Any], directory: Path, fingerprint: str) -> LanguageModelIdentity:
     """Which LLM a `config.json` and an embedding table are of. `directory` names it where nothing else does."""
     width, vocabulary = config["hidden_size"], config["vocab_size"]
-    known = KNOWN_EMBEDDINGS.get(fingerprint)
+    known = known_embeddings().get(fingerprint)
     if known:
-        return LanguageModelIdentity(known, width, None)
+        variant = next((preset.variant for preset in OFFICIAL_PRESETS.values() if preset.language_model.title == known), None)
+        return LanguageModelIdentity(known, width, _TRAINED_WITH[variant][1] if variant else None)
     size = _SIZES.get(width)
     if size is None or config.get("model_type") != "llama":
         doubt = "nothing is known of it, so only its sizes were compared"
@@ -58,9 +76,6 @@ def identify_language_model(config: Mapping[str, Any], directory: Path, fingerpr
         doubt = "Llama 2, its chat model and Vicuna v1.5 have the same sizes: make sure that it is the chat model"
         return LanguageModelIdentity(f"Llama 2 {size} or a model made of it", width, _LLAMA_2, doubt)
     return LanguageModelIdentity(f"LLaMA {size}, or Vicuna v1.1 or v1.3 {size}", width, _LLAMA_1)
-
-
-_TRAINED_WITH = {"vicuna": ("Vicuna v0", _VICUNA_V0), "llama2": ("Llama-2-chat", _LLAMA_2)}
 
 
 def check_official_pairing(

@@ -73,12 +73,12 @@ def ensure_official(name: str, local_dir: Path | None = None, progress: Progress
         if _is_imported(preset, local_dir):
             return local_dir
         local = find_local(preset, local_dir)
-        recipe = f"{_recipe(preset)}, of {local.describe()}"
+        recipe = f"{pinned_recipe(preset)}, of {local.describe()}"
     else:
         local = FoundParts(None, None, None, None)
         recipe = made_by(directory) or ""
-        if not recipe.startswith(_recipe(preset)):
-            recipe = _recipe(preset)
+        if not recipe.startswith(pinned_recipe(preset)):
+            recipe = pinned_recipe(preset)
 
     def make(output: Path) -> None:
         _import(preset, _complete(preset, local, progress), output, progress)
@@ -89,7 +89,8 @@ def ensure_official(name: str, local_dir: Path | None = None, progress: Progress
     return directory
 
 
-def _recipe(preset: OfficialPreset) -> str:
+def pinned_recipe(preset: OfficialPreset) -> str:
+    """How a preset is made of its own sources; of files from `--local-dir` they are named behind it."""
     return f"{preset.name} imported by version {_IMPORT_VERSION} from {preset.language_model.name}@{preset.language_model.revision}"
 
 
