@@ -335,7 +335,7 @@ def load_engine(
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
     reuse_kv: bool = True,
-    local_dir: Path | None = None,
+    local_dir: str | Path | None = None,
 ) -> Engine:
     """An engine for a preset's name or a model's directory (a `Path` is always a directory).
 

@@ -71,7 +71,7 @@ def load_model(
     dtype: str | None = None,
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
-    local_dir: Path | None = None,
+    local_dir: str | Path | None = None,
 ) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory; a `Path` is always a directory.
     `local_dir` holds files of a full-size preset, which then are not downloaded.
@@ -81,7 +81,7 @@ def load_model(
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     quantization = _quantization(load_in_8bit, load_in_4bit, chosen_dtype)
-    directory = find_checkpoint(source, local_dir)
+    directory = find_checkpoint(source, Path(local_dir) if local_dir else None)
     config = read_config(directory)
     options: dict = {"dtype": chosen_dtype}
     if quantization is not None:  # quantised weights are made on their device and can't move

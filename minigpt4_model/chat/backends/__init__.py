@@ -42,7 +42,7 @@ def _open_torch(options: BackendOptions) -> Backend:
             dtype=options.dtype,
             load_in_8bit=options.load_in_8bit,
             load_in_4bit=options.load_in_4bit,
-            local_dir=Path(options.local_dir) if options.local_dir else None,
+            local_dir=options.local_dir,
         )
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error
