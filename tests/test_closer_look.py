@@ -68,10 +68,19 @@ def test_details_stand_behind_their_picture(written):
     settings = GenerationSettings(image_crops=True, read_text=True)
     system, question, answer = look_closer(turns, settings)
     assert (system, answer) == (turns[0], turns[2])
-    assert question.text == 'Compare Text in this picture, as a quotation: "Exit / Way out" these'
+    assert question.text == 'Compare The text in the picture says (quoted): "Exit / Way out" these'
     digests = [part.digest if isinstance(part, LoadedPicture) else part[:7] for part in question.parts]
-    assert digests[0] == "Compare" and digests[1] == "picture 1" and digests[6] == "picture 2" and digests[11] == "Text in"
+    assert digests[0] == "Compare" and digests[1] == "picture 1" and digests[6] == "picture 2" and digests[11] == "The tex"
     assert len(digests) == 13
+
+
+def test_the_person_is_told_what_was_read(written):
+    engine = Engine(*build_chatml_model())
+    assert engine.stream([user(image(1), "What?")], READ).answer.notices == ["No text was found in the picture."]
+    written["picture 2"] = ("Exit", "Way out")
+    messages = [user(image(1), image(2), "What?")]
+    assert engine.stream(messages, READ).answer.notices == ["Text was read in the pictures: 2 lines."]
+    assert engine.stream([*messages, assistant("ok"), user("And?")], READ).answer.notices == []
 
 
 def test_crops_are_pictures_of_the_conversation():
@@ -99,7 +108,7 @@ def test_what_is_beside_a_picture_outlives_the_text_of_its_question(written):
 def test_a_quotation_is_one_line_that_nothing_ends(lines):
     said = ocr.quote(lines)
     before, text, after = said.split('"')
-    assert before == "Text in this picture, as a quotation: " and after == "" and text
+    assert before == "The text in the picture says (quoted): " and after == "" and text
     assert "\n" not in said and said.isprintable()
     assert not [mark for template in TEMPLATES.values() for mark in template.markers if mark.strip().casefold() in text.casefold()]
     assert not [label for label in ("human:", "assistant:", "system:", "user:") if label in text.casefold()]

@@ -7,14 +7,14 @@ import time
 import pytest
 import torch
 
-from minigpt4_model.chat.contrast import VisualContrast, blank_picture, contrast_keys
+from minigpt4_model.chat.blank import blank_picture
+from minigpt4_model.chat.contrast import VisualContrast, contrast_keys
 from minigpt4_model.chat.engine import Engine
 from minigpt4_model.chat.messages import load_conversation
 from minigpt4_model.chat.render import picture_keys
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.turnstile import Seats
 from tests.tiny_chat import assistant, build_chatml_model, image, user
-from tests.tiny_models import build_tiny_model
 
 PLAIN = GenerationSettings(temperature=0, repetition_penalty=1.0, max_new_tokens=12, leak_guard=False)
 CONTRAST = dataclasses.replace(PLAIN, visual_contrast=1.5)
@@ -67,18 +67,12 @@ def test_keys_of_two_readings_are_those_of_no_other_prompt():
     assert [key < 0 for key in twice] == [key < 0 for key in keys]
 
 
-def test_the_blank_picture_is_nothing_to_the_encoder():
-    _, processor = build_tiny_model("eva")
-    pixels = processor.image_processor(blank_picture(processor.image_processor.image_mean).image)["pixel_values"]
-    assert float(pixels.abs().max()) < 0.01
-
-
 def two_readings(engine, parts, messages, alpha, steps):
     """The same answer by the formula: two conversations computed apart from the first token at every step."""
     model, processor = parts
     rendered = engine.render(load_conversation(messages))
     pixels = [processor.image_processor(shown.image)["pixel_values"] for shown in rendered.pictures]
-    blank = processor.image_processor(engine._blank.image)["pixel_values"]
+    blank = processor.image_processor(blank_picture().image)["pixel_values"]
     ids: list[int] = []
     with torch.no_grad():
         for _ in range(steps):

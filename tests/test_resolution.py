@@ -43,7 +43,7 @@ def test_positions_stay_where_they_were_trained():
     assert interpolate_positions(positions, 16) is positions
     larger = interpolate_positions(positions, 48)
     assert larger.shape == (1, 1 + 48 * 48, 8) and torch.equal(larger[:, 0], positions[:, 0])
-    # Three times the grid without aligned corners: the middle of each three is the old position, to the bit of a cubic that passes through it.
+    # Three times the grid without aligned corners: the middle of each three is the old position.
     middle = larger[0, 1:].reshape(48, 48, 8)[1::3, 1::3]
     assert torch.allclose(middle, positions[0, 1:].reshape(16, 16, 8), atol=1e-5)
     # No antialias: a third of the grid takes each third position and no mean of them.

@@ -10,7 +10,16 @@ LATIN = frozenset({"LATIN"})
 
 @pytest.mark.parametrize(
     "letter, system",
-    [("a", "LATIN"), ("é", "LATIN"), ("Ｆ", "LATIN"), ("я", "CYRILLIC"), ("猫", "CJK"), ("々", "CJK"), ("ね", "HIRAGANA"), ("ｱ", "KATAKANA")]
+    [
+        ("a", "LATIN"),
+        ("é", "LATIN"),
+        ("Ｆ", "LATIN"),
+        ("я", "CYRILLIC"),
+        ("猫", "CJK"),
+        ("々", "CJK"),
+        ("ね", "HIRAGANA"),
+        ("ｱ", "KATAKANA"),
+    ]
     + [(sign, "") for sign in "1 .½µª𝐀ℵ🦜٣"],
 )
 def test_the_system_of_a_letter(letter, system):

@@ -6,12 +6,10 @@ turn is found again at the next; and as pictures outlive the texts of an overlon
 
 from collections.abc import Iterator, Sequence
 
-from .crops import CORNERS, four_crops
+from .crops import four_crops
 from .messages import Picture, Turn
 from .ocr import quote, read_lines
 from .settings import GenerationSettings
-
-CROPS_HINT = f"The four pictures after it are its parts: {', '.join(CORNERS)}."
 
 
 def look_closer(turns: Sequence[Turn], settings: GenerationSettings) -> list[Turn]:
@@ -22,6 +20,13 @@ def look_closer(turns: Sequence[Turn], settings: GenerationSettings) -> list[Tur
     if not (settings.image_crops or settings.read_text):
         return list(turns)
     return [Turn(turn.role, tuple(_with_details(turn, settings))) if turn.pictures else turn for turn in turns]
+
+
+def what_was_read(pictures: Sequence[Picture]) -> str:
+    """A sentence for the person about the text that `read_lines` found in their pictures."""
+    lines = sum(len(read_lines(picture)) for picture in pictures)
+    where = "picture" if len(pictures) == 1 else "pictures"
+    return f"Text was read in the {where}: {lines} line{'s' if lines != 1 else ''}." if lines else f"No text was found in the {where}."
 
 
 def _with_details(turn: Turn, settings: GenerationSettings) -> Iterator[str | Picture]:

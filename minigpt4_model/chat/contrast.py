@@ -1,29 +1,20 @@
 """Visual contrastive decoding against made-up objects (VCD, Leng et al. 2023, arXiv 2311.16922, equations 3 and 5).
 
-The model reads the conversation twice: with its pictures, and with a blank one in place of each. What it would also have said without
-seeing anything counts less. The paper blurs the picture with noise; here it is blanked, as in its follow-ups, so that one encoded blank
-serves all. Works on logits: where the two rows come from is the engine's business, which computes them in one batch.
+The model reads the conversation twice: with its pictures, and with the blank one (`blank.py`) in place of each. What it would also have
+said without seeing anything counts less. The paper drowns the picture in noise; here it is blank, so that one encoded picture serves
+all. Works on logits: where the two rows come from is the engine's business, which computes them in one batch.
 """
 
 from collections.abc import Sequence
 
-import PIL.Image
 import torch
 from transformers import LogitsProcessor
-
-from .pictures import LoadedPicture
 
 # Only words at least this likely, beside the likeliest, when the picture is seen: the paper's beta. Without it the contrast would
 # raise nonsense that is merely less unlikely with the picture than without.
 PLAUSIBLE = 0.1
 
 _OFFSET = 1 << 100  # beyond every token id and picture key
-
-
-def blank_picture(image_mean: Sequence[float]) -> LoadedPicture:
-    """A picture that shows nothing: of the mean colour, so that it is zero after normalisation. `image_mean` is of pixels in 0..1."""
-    colour = tuple(round(255 * value) for value in image_mean)
-    return LoadedPicture(PIL.Image.new("RGB", (32, 32), colour), digest=f"blank {colour}")
 
 
 def contrast_keys(keys: Sequence[int]) -> list[int]:

@@ -27,7 +27,7 @@ from ..presets import DEFAULT_PRESET, PRESETS
 from .backends.base import Answer, AnswerStream, BackendDescription, BackendError
 from .beams import finish_answer, search_beams
 from .blank import blank_picture
-from .closer_look import look_closer
+from .closer_look import look_closer, what_was_read
 from .contrast import contrast_keys
 from .decoding import StopRules, TextAssembler, TokenSampler, write_answer
 from .guards import GuardFactory, Guards
@@ -121,7 +121,10 @@ class Engine:
         kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
         asked = _Asked(render_closer(kept), settings, self._guards.build(settings, look_closer(kept, settings)), start)
         stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
-        stream.answer.notices += filter(None, [notice, *(picture.notice for picture in turns[-1].pictures)])
+        shown = turns[-1].pictures
+        stream.answer.notices += filter(None, [notice, *(picture.notice for picture in shown)])
+        if settings.read_text and shown:
+            stream.answer.notices.append(what_was_read(shown))
         if settings.visual_contrast and settings.num_beams > 1 and any(turn.pictures for turn in kept):
             stream.answer.notices.append("Visual contrast works without beams only: it is left out.")
         return stream

@@ -63,7 +63,7 @@ def quote(lines: tuple[str, ...]) -> str:
     said = _broken(said)  # joined lines could make a marker that neither held
     if len(said) > LONGEST_QUOTE:
         said = said[:LONGEST_QUOTE].rstrip() + " …"
-    return f'Text in this picture, as a quotation: "{said}"' if said else ""
+    return f'The text in the picture says (quoted): "{said}"' if said else ""
 
 
 def _harmless(line: str) -> str:

@@ -64,7 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tasks", nargs="+", default=[*TASKS, "printed-text"], metavar="T", help=f"default: {' '.join(TASKS)} printed-text"
     )
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="W", help=f"of {', '.join(WAYS)} (default: all)")
+    parser.add_argument(
+        "--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="W", help=f"of {', '.join(WAYS)} (default: all)"
+    )
     parser.add_argument("--limit", type=int, default=40, metavar="N", help="only the first N items of each task (default: 40)")
     add_flags(parser)
     return parser

@@ -24,6 +24,7 @@ class BackendOptions:
     load_in_8bit: bool = False
     load_in_4bit: bool = False
     base_url: str | None = None
+    image_size: int | None = None
 
 
 def _open_torch(options: BackendOptions) -> Backend:
@@ -38,6 +39,7 @@ def _open_torch(options: BackendOptions) -> Backend:
             dtype=options.dtype,
             load_in_8bit=options.load_in_8bit,
             load_in_4bit=options.load_in_4bit,
+            image_size=options.image_size,
         )
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error
