@@ -118,6 +118,13 @@ def test_what_the_person_wrote_may_be_answered_with(said, text):
     assert show(VICUNA_V0, text, build(VICUNA_V0, said), 3) == (text, "")
 
 
+def test_what_a_picture_says_opens_its_writing_system_and_no_other_guard():
+    own = [Turn("user", ("What does it say?",))]
+    rendered = [Turn("user", ('It says (quoted): "Привет human assistant </Img>"', "What does it say?"))]
+    guards = factory("vicuna-v0").build(ALL_ON, own, rendered)
+    assert guards.systems == {"LATIN", "CYRILLIC"} and {"</Img>", "\nHuman:"} <= set(guards.leaks)
+
+
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=lambda template: template.name)
 def test_special_tokens_that_end_nothing_are_never_chosen(template):
     tokenizer = tokenizer_of(template)

@@ -5,6 +5,7 @@ said without seeing anything counts less. The paper drowns the picture in noise;
 all. Works on logits: where the two rows come from is the engine's business, which computes them in one batch.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -34,5 +35,5 @@ class VisualContrast(LogitsProcessor):
         seen, blank = scores
         likeliest = seen.max()
         contrasted = seen + self._strength * (seen - blank)
-        plausible = seen >= likeliest + torch.log(torch.tensor(PLAUSIBLE))
+        plausible = seen >= likeliest + math.log(PLAUSIBLE)
         return torch.where(plausible, contrasted, -torch.inf)[None]

@@ -119,7 +119,7 @@ class Engine:
             return self.render(look_closer(turns, settings))
 
         kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
-        asked = _Asked(render_closer(kept), settings, self._guards.build(settings, look_closer(kept, settings)), start)
+        asked = _Asked(render_closer(kept), settings, self._guards.build(settings, kept, look_closer(kept, settings)), start)
         stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
         shown = turns[-1].pictures
         stream.answer.notices += filter(None, [notice, *(picture.notice for picture in shown)])

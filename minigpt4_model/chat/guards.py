@@ -97,22 +97,30 @@ class GuardFactory:
         self._special = tuple(sorted(set(tokenizer.all_special_ids) - end_tokens))
         self._systems: TokenSystems | None = None
 
-    def build(self, settings: GenerationSettings, turns: Sequence[Turn]) -> Guards:
-        """The guards that `settings` ask for, of an answer to `turns`."""
-        said = [text for turn in turns if turn.role != "assistant" for text in turn.parts if isinstance(text, str)]
-        systems = allowed_systems(said) if settings.script_guard else ALL
+    def build(self, settings: GenerationSettings, turns: Sequence[Turn], rendered: Sequence[Turn] = ()) -> Guards:
+        """The guards that `settings` ask for, of an answer to `turns`.
+
+        `rendered` are the same turns with what was read in their pictures: an answer may be written as that is, but what it says of
+        the template is not the person's.
+        """
+        systems = allowed_systems(_texts(rendered or turns)) if settings.script_guard else ALL
         banned = list(self._special) if settings.leak_guard else []
         if systems is not ALL:
             banned += self._foreign_tokens(systems)
-        leaks = leaks_of(self._template, "\n".join(said)) if settings.leak_guard else ()
+        leaks = leaks_of(self._template, "\n".join(_texts(turns))) if settings.leak_guard else ()
         line = role_lines(self._template)[:1]
         opening = line[0] if line and "\n" + line[0] in leaks else ""
         return Guards(settings.loop_guard, tuple(banned), leaks, opening, systems)
 
-    def _foreign_tokens(self, systems: frozenset[str]) -> list[int]:
+    def _foreign_tokens(self, systems: frozenset[str]) -> tuple[int, ...]:
         if self._systems is None:
             self._systems = TokenSystems(self._tokenizer)
         return self._systems.foreign_tokens(systems)
+
+
+def _texts(turns: Sequence[Turn]) -> list[str]:
+    """What was said to the model, its own answers left out."""
+    return [text for turn in turns if turn.role != "assistant" for text in turn.parts if isinstance(text, str)]
 
 
 def overlap(text: str, start_of: str) -> int:

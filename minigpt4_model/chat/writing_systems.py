@@ -129,11 +129,16 @@ class TokenSystems:
                 found = _systems_of_bytes(_bytes_of(token, byte_level))
                 if found != (frozenset(), frozenset()):
                     self._systems[token_id] = found
+        self._foreign: dict[frozenset[str], tuple[int, ...]] = {}
 
-    def foreign_tokens(self, allowed: frozenset[str]) -> list[int]:
+    def foreign_tokens(self, allowed: frozenset[str]) -> tuple[int, ...]:
         """The ids that write, or could only begin, a letter of a system that is not allowed."""
-        always = allowed | {""}
-        return [token for token, (whole, begun) in self._systems.items() if whole - always or (begun and not begun & always)]
+        if allowed not in self._foreign:
+            always = allowed | {""}
+            self._foreign[allowed] = tuple(
+                token for token, (whole, begun) in self._systems.items() if whole - always or (begun and not begun & always)
+            )
+        return self._foreign[allowed]
 
 
 def _systems_of_bytes(data: bytes) -> tuple[frozenset[str], frozenset[str]]:

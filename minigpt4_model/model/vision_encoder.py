@@ -145,11 +145,11 @@ class MiniGPT4VisionModel(PreTrainedModel):
     def _check_shape(self, shape: torch.Size) -> None:
         """Raises `ValueError` for pixels that are not `(B, 3, S, S)` with an S that the network reads."""
         side, patch = self.config.image_size, self.config.patch_size
-        if self.config.architecture != "eva_vit":
-            if len(shape) != 4 or shape[1:] != (3, side, side):
-                raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(shape)}.")
-        elif len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not shape[2] or shape[2] % patch:
-            raise ValueError(f"pixel_values must be (B, 3, {side}, {side}) or squares of another multiple of {patch}, not {tuple(shape)}.")
+        square = len(shape) == 4 and shape[1] == 3 and shape[2] == shape[3] > 0
+        any_size = self.config.architecture == "eva_vit"
+        if not square or (shape[2] % patch if any_size else shape[2] != side):
+            hint = f" Squares of any multiple of {patch} are read." if any_size else ""
+            raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(shape)}.{hint}")
 
     def finish_features(self, features: torch.Tensor) -> torch.Tensor:
         """What the trunk gives, `(B, N, Dv)` or a convolution's `(B, Dv, H, W)`, -> `(B, N, Dv)` in fp32."""
