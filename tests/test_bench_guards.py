@@ -1,5 +1,6 @@
 """`bench guards` on a tiny model: every way asked, compared with none, the printed-text task. It asserts no speed and no effect."""
 
+import dataclasses
 import json
 import random
 
@@ -41,6 +42,31 @@ def test_every_question_is_asked_every_way(asked):
     assert all(answer.usage.completion_tokens <= 8 for one in asked for answer in one.answers.values())
     assert all(answer.usage.reused_tokens == 0 for one in asked for answer in one.answers.values())
     assert any(one.answers["none"].text != one.answers["contrast 1"].text for one in asked)
+
+
+def test_tasks_take_turns_and_time_ends_the_asking(engine, monkeypatch):
+    settings = GenerationSettings.from_mapping({**bench_guards.OFF, "temperature": 0.0, "seed": 0})
+    other = dataclasses.replace(task(), name="other")
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr(bench_guards, "monotonic", lambda: next(clock))
+    found = bench_guards.ask_all(engine, [task(), other], {"none": {}}, settings, {"max_new_tokens": 2}, limit=3, minutes=1)
+    assert [(one.task.name, one.item.id) for one in found] == [("tiny", "tiny/0"), ("other", "tiny/0")]
+
+
+def test_what_was_asked_before_an_interruption_is_kept(engine, monkeypatch):
+    settings = GenerationSettings.from_mapping({**bench_guards.OFF, "temperature": 0.0, "seed": 0})
+    answer, asked = engine.answer, []
+
+    def interrupted(*args):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append(1)
+        return answer(*args)
+
+    monkeypatch.setattr(engine, "answer", interrupted)
+    ways = {"none": {}, "leak": {"leak_guard": True}}
+    found = bench_guards.ask_all(engine, [task()], ways, settings, {"max_new_tokens": 2}, limit=3)
+    assert len(found) == 1 and set(found[0].answers) == set(ways)
 
 
 def test_a_comparison_counts_what_became_right_and_wrong(asked):

@@ -5,11 +5,15 @@ question: beside a figure stands how many answers became right and how many beca
 """
 
 import argparse
+import contextlib
+import itertools
 import json
+import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from ..chat.backends import open_backend
@@ -68,25 +72,56 @@ def build_parser() -> argparse.ArgumentParser:
         "--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="W", help=f"of {', '.join(WAYS)} (default: all)"
     )
     parser.add_argument("--limit", type=int, default=40, metavar="N", help="only the first N items of each task (default: 40)")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, metavar="M", help="stop asking after M minutes, or at Ctrl-C, and report what was asked"
+    )
     add_flags(parser)
     return parser
 
 
-def ask_all(backend, tasks: Sequence[Task], ways: dict[str, dict], settings: GenerationSettings, given: dict, limit: int) -> list[Asked]:
-    """Every question each way. The first way of a question changes from one to the next, so that none always finds warm caches."""
+def ask_all(
+    backend,
+    tasks: Sequence[Task],
+    ways: dict[str, dict],
+    settings: GenerationSettings,
+    given: dict,
+    limit: int,
+    minutes: float = math.inf,
+) -> list[Asked]:
+    """Every question each way, until `minutes` have passed or Ctrl-C is pressed; what was asked by then is whole.
+
+    Tasks take turns, so that their counts stay alike. The first way of a question changes from one to the next, so that none always
+    finds warm caches.
+    """
+    start = monotonic()
+    found: list[Asked] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for one in _questions(tasks, limit):
+            if monotonic() - start > 60 * minutes:
+                break
+            _ask_each_way(backend, one, ways, settings, given, len(found))
+            found.append(one)
+    return found
+
+
+def _questions(tasks: Sequence[Task], limit: int) -> Iterator[Asked]:
+    """The first of each task, then the second of each, with a bar for people to see."""
     from tqdm import tqdm
 
-    found = [Asked(task, item) for task in tasks for item in limited(task, limit)]
+    by_task = [[Asked(task, item) for item in limited(task, limit)] for task in tasks]
+    questions = [one for turn in itertools.zip_longest(*by_task) for one in turn if one is not None]
+    return iter(tqdm(questions, unit="question", disable=not sys.stderr.isatty()))
+
+
+def _ask_each_way(backend, one: Asked, ways: dict[str, dict], settings: GenerationSettings, given: dict, place: int) -> None:
     names = list(ways)
-    for place, one in enumerate(tqdm(found, unit="question", disable=not sys.stderr.isatty())):
-        for step in range(len(names)):
-            way = names[(place + step) % len(names)]
-            backend.forget()
-            options = {**one.item.settings, **given, **ways[way]}
-            one.answers[way] = backend.answer(one.item.messages, GenerationSettings.from_mapping(options, settings))
-        if not sys.stderr.isatty() and place % 50 == 49:
-            print(f"{place + 1} of {len(found)} questions", file=sys.stderr, flush=True)
-    return found
+    for step in range(len(names)):
+        way = names[(place + step) % len(names)]
+        backend.forget()
+        options = {**one.item.settings, **given, **ways[way]}
+        one.answers[way] = backend.answer(one.item.messages, GenerationSettings.from_mapping(options, settings))
+    if not sys.stderr.isatty() and place % 10 == 9:
+        print(f"{place + 1} questions", file=sys.stderr, flush=True)
 
 
 def compare(asked: Sequence[Asked], ways: Sequence[str], leaks: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
@@ -180,10 +215,13 @@ def main(argv: list[str]) -> int:
         engine = open_backend("torch", **model_options(args))
         settings = replace(GenerationSettings.from_mapping(OFF, engine.description.settings), temperature=0.0, seed=0)
         ways = {NONE: {}, **{way: WAYS[way] for way in args.ways}}
-        asked = ask_all(engine, tasks, ways, settings, given, args.limit)
+        asked = ask_all(engine, tasks, ways, settings, given, args.limit, args.minutes)
     except (BackendError, CorpusError, EvaluationError, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, (EvaluationError, SettingsError)) else 1
+    if not asked:
+        print("error: nothing was asked in that time: give --minutes more.", file=sys.stderr)
+        return 1
     found = compare(asked, list(ways), leaks_of(engine.template, ""))
     used = GenerationSettings.from_mapping(given, settings)
     print(f"{engine.description.title} on {engine.description.device}: {len(asked)} questions, temperature {used.temperature:g}")
