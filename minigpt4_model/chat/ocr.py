@@ -5,7 +5,6 @@ What a picture says is written by strangers: `quote` takes from it everything by
 the template. A model may still be talked into something by plain words, which no escaping prevents; it has no tools to do harm with.
 """
 
-import logging
 import re
 import threading
 import unicodedata
@@ -94,7 +93,7 @@ def _reader():
     except ImportError as error:
         fix = python_command("-m", "pip", "install", "-e", f"{REPOSITORY}[ocr]")
         raise BackendError(f"Reading text in pictures (--read-text) needs the extra ocr ({error}). Leave it off, or: {fix}") from error
-    reader = RapidOCR(
+    return RapidOCR(
         params={
             "Global.log_level": "critical",  # it warns about every picture without text
             "Global.max_side_len": LONGEST_SIDE,
@@ -102,5 +101,3 @@ def _reader():
             "Det.limit_side_len": LONGEST_SIDE,
         }
     )
-    logging.getLogger("RapidOCR").propagate = False
-    return reader
