@@ -11,7 +11,7 @@ from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.closer_look import look_closer
 from minigpt4_model.chat.crops import CORNERS, four_crops
 from minigpt4_model.chat.engine import Engine
-from minigpt4_model.chat.messages import LoadedPicture, Turn
+from minigpt4_model.chat.messages import LoadedPicture, MessageError, Turn
 from minigpt4_model.chat.render import render
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.templates import CHATML, TEMPLATES
@@ -93,6 +93,14 @@ def test_crops_are_pictures_of_the_conversation():
         messages += [assistant(answer.text), user(question)]
     assert answer.usage.reused_tokens > 160
     assert engine.answer(messages, GenerationSettings(temperature=0, max_new_tokens=5)).usage.image_tokens == 32
+
+
+def test_crops_that_find_no_room_are_named_as_what_to_leave_out():
+    engine = Engine(*build_chatml_model())
+    messages = [user(*map(image, range(12)), "What?")]
+    with pytest.raises(MessageError, match="with 60 pictures.*Or leave --image-crops off"):
+        engine.stream(messages, CROPS)
+    assert engine.stream(messages, GenerationSettings()).answer.notices == []
 
 
 def test_what_is_beside_a_picture_outlives_the_text_of_its_question(written):

@@ -32,7 +32,7 @@ from .contrast import contrast_keys
 from .decoding import StopRules, TextAssembler, TokenSampler, write_answer
 from .guards import GuardFactory, Guards
 from .kv_cache import ConversationSlots, Slot
-from .messages import Turn, load_conversation
+from .messages import MessageError, Turn, load_conversation
 from .pictures import LoadedPicture
 from .render import Rendered, fit_to_context, render
 from .settings import GenerationSettings
@@ -118,7 +118,10 @@ class Engine:
         def render_closer(turns: list[Turn]) -> Rendered:
             return self.render(look_closer(turns, settings))
 
-        kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
+        try:
+            kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
+        except MessageError as error:
+            raise MessageError(f"{error} Or leave --image-crops off." if settings.image_crops else str(error)) from error
         asked = _Asked(render_closer(kept), settings, self._guards.build(settings, kept, look_closer(kept, settings)), start)
         stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
         shown = turns[-1].pictures
