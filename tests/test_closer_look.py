@@ -97,8 +97,8 @@ def test_crops_are_pictures_of_the_conversation():
 
 def test_crops_that_find_no_room_are_named_as_what_to_leave_out():
     engine = Engine(*build_chatml_model())
-    messages = [user(*map(image, range(12)), "What?")]
-    with pytest.raises(MessageError, match="with 60 pictures.*Or leave --image-crops off"):
+    messages = [user(*map(image, range(13)), "What?")]
+    with pytest.raises(MessageError, match="with 65 pictures.*Or leave --image-crops off"):
         engine.stream(messages, CROPS)
     assert engine.stream(messages, GenerationSettings()).answer.notices == []
 
