@@ -48,6 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=False,
         help="LLM in 4 bits: a quarter of the memory; on CUDA, and on the CPU, slowly",
     )
+    model.add_argument(
+        "--image-size", type=int, metavar="N", help="read pictures at N x N pixels, a multiple of the ViT's patch (default: as trained)"
+    )
     page = parser.add_argument_group("where the page is")
     # A Space sets these two variables.
     page.add_argument(
@@ -156,6 +159,7 @@ def _open_backend(args: argparse.Namespace):
         load_in_4bit=args.load_in_4bit,
         base_url=args.base_url,
         local_dir=args.local_dir,
+        image_size=args.image_size,
     )
 
 

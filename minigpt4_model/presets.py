@@ -36,6 +36,9 @@ class Preset:
     settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
 
 
+# A switch of script in mid-answer is a known fault of the original. Off by default elsewhere: it changes what is sampled.
+_GUARDED = MappingProxyType({"script_guard": True})
+
 _VICUNA_7B = Preset(
     name="vicuna-7b",
     title="MiniGPT-4 with Vicuna 7B",
@@ -48,6 +51,7 @@ _VICUNA_7B = Preset(
     context_length=2048,
     kv_slots=2,
     official_variant="vicuna",
+    settings=_GUARDED,
 )
 
 _PRESETS = (
@@ -64,7 +68,7 @@ _PRESETS = (
         kv_slots=8,
         official_variant=None,
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
-        settings=MappingProxyType({"temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.0}),
+        settings=MappingProxyType({**_GUARDED, "temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.0}),
     ),
     _VICUNA_7B,
     replace(
@@ -86,6 +90,7 @@ _PRESETS = (
         context_length=4096,
         kv_slots=2,
         official_variant="llama2",
+        settings=_GUARDED,
     ),
 )
 

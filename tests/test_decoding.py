@@ -1,4 +1,4 @@
-"""Sampling like transformers', stops, the loop guard, and text in pieces."""
+"""Sampling like transformers', stops, and text in pieces."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from minigpt4_model.chat.backends.base import BackendError
-from minigpt4_model.chat.decoding import StopRules, TextAssembler, TokenSampler, build_logits_processors, is_looping
+from minigpt4_model.chat.decoding import StopRules, TextAssembler, TokenSampler, build_logits_processors
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.templates import CHATML, LLAMA2, VICUNA_V0
 from tests.tiny_chat import chatml_tokenizer, llama_tokenizer
@@ -87,15 +87,6 @@ def test_end_tokens_are_the_familys():
     assert StopRules.from_template(LLAMA2, llama_tokenizer()) == StopRules(frozenset({2}), ())
     # Vicuna's ids mean nothing in another vocabulary.
     assert StopRules.from_template(VICUNA_V0, chatml_tokenizer()).sequences == ()
-
-
-@pytest.mark.parametrize("period", [1, 2, 5, 7, 24])
-def test_a_loop_is_seen_as_soon_as_it_is_one(period):
-    ids = list(range(100, 150)) + list(range(period)) * 40
-    lengths = [length for length in range(len(ids) + 1) if is_looping(ids[:length])]
-    assert lengths[0] == 50 + max(24, 4 * period) + (-24 % period if 4 * period < 24 else 0)
-    assert not is_looping(list(range(40)) + [7] * 23)
-    assert not is_looping(list(range(25)) * 4)
 
 
 def assemble(tokenizer, template, ids):

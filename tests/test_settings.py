@@ -10,6 +10,8 @@ from minigpt4_model.chat.settings import GenerationSettings, SettingsError, add_
 from minigpt4_model.presets import PRESETS
 
 OPTIONS = {option.name: option for option in dataclasses.fields(GenerationSettings)}
+SWITCHES = [name for name, option in OPTIONS.items() if isinstance(option.default, bool)]
+NUMBERS = [name for name in OPTIONS if name not in SWITCHES]
 
 
 def parse(*flags: str) -> argparse.Namespace:
@@ -22,9 +24,10 @@ def test_defaults_are_the_original_demos():
     settings = GenerationSettings()
     assert (settings.top_p, settings.temperature, settings.repetition_penalty, settings.max_new_tokens) == (0.9, 1.0, 1.05, 300)
     assert settings.seed is None and settings.num_beams == 1 and not settings.greedy
+    assert not (settings.visual_contrast or settings.script_guard or settings.image_crops or settings.read_text)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_both_ends_of_a_range_are_taken_and_beyond_is_not(name):
     low, high = OPTIONS[name].metadata["minimum"], OPTIONS[name].metadata["maximum"]
     for value in (low, high):
@@ -34,18 +37,29 @@ def test_both_ends_of_a_range_are_taken_and_beyond_is_not(name):
             GenerationSettings(**{name: value})
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", ["0.5", True, False, math.nan, [1], {}])
 def test_what_is_not_a_number_is_refused_by_name(name, value):
     with pytest.raises(SettingsError, match=f"{name} must be a "):
         GenerationSettings(**{name: value})
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 def test_infinity_is_refused(name, value):
     with pytest.raises(SettingsError, match=f"{name} must be "):
         GenerationSettings(**{name: value})
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_is_on_or_off_and_nothing_else(name):
+    for value in (True, False):
+        assert getattr(GenerationSettings(**{name: value}), name) is value
+        flag = "--" + ("" if value else "no-") + name.replace("_", "-")
+        assert getattr(settings_from_flags(parse(flag), GenerationSettings(**{name: not value})), name) is value
+    for value in (1, 0, "true", None, 1.0):
+        with pytest.raises(SettingsError, match=f"{name} must be true or false, not "):
+            GenerationSettings(**{name: value})
 
 
 def test_only_the_seed_may_be_none():
@@ -80,7 +94,7 @@ def test_unknown_names_are_listed_beside_the_known():
     assert "temprature" in str(caught.value) and all(name in str(caught.value) for name in OPTIONS)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_every_option_has_a_flag_that_reaches_it(name):
     value = OPTIONS[name].metadata["maximum"]
     settings = settings_from_flags(parse("--" + name.replace("_", "-"), str(value)), GenerationSettings())

@@ -18,6 +18,12 @@ from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, Conversati
 CONTROLS = ["" if value is None else value for value in dataclasses.astuple(GenerationSettings())]
 
 
+def controls_with(**changed) -> list:
+    """What the settings panel's controls hold when some of them were changed."""
+    names = [option.name for option in dataclasses.fields(GenerationSettings)]
+    return [changed.get(name, value) for name, value in zip(names, CONTROLS, strict=True)]
+
+
 class Recording(EchoBackend):
     """An echo that remembers the settings of every question."""
 
@@ -112,15 +118,35 @@ def test_pictures_take_at_most_half_of_the_context(store, files):
 
 def test_a_setting_out_of_range_is_refused_in_words(store):
     conversation = store.open()
-    controls = [*CONTROLS[:-1], "minus one"]
+    controls = controls_with(seed="minus one")
     (shown,) = ask(Actions(EchoBackend(), store), conversation, controls=controls)
     assert "Seed" in shown.status and shown.box.value["text"] == "hello"
+
+
+def test_switches_reach_the_backend(store):
+    backend = Recording()
+    ask(Actions(backend, store), store.open(), controls=controls_with(script_guard=True, leak_guard=False, read_text=True))
+    (settings,) = backend.settings
+    assert (settings.script_guard, settings.leak_guard, settings.read_text, settings.image_crops) == (True, False, True, False)
+
+
+def test_the_panel_has_a_control_for_each_kind_of_setting():
+    import gradio as gr
+
+    from minigpt4_model.ui.settings_panel import build_settings_panel
+
+    with gr.Blocks():
+        controls = build_settings_panel(GenerationSettings(script_guard=True))
+    kinds = dict(zip([option.name for option in dataclasses.fields(GenerationSettings)], controls, strict=True))
+    assert isinstance(kinds["script_guard"], gr.Checkbox) and kinds["script_guard"].value is True
+    assert isinstance(kinds["loop_guard"], gr.Slider) and isinstance(kinds["seed"], gr.Textbox)
+    assert all(kinds[name].elem_id == f"setting-{name}" and kinds[name].info for name in kinds)
 
 
 def test_retry_takes_a_new_seed_even_if_one_was_set(store):
     backend = Recording()
     actions, conversation = Actions(backend, store), store.open()
-    controls = [*CONTROLS[:-1], "7"]
+    controls = controls_with(seed="7")
     ask(actions, conversation, controls=controls)
     for _ in range(2):
         list(actions.retry(conversation.id, 0, *controls))
@@ -132,10 +158,7 @@ def test_retry_takes_a_new_seed_even_if_one_was_set(store):
 def test_retry_at_temperature_0_says_that_nothing_will_change(store):
     actions, conversation = Actions(EchoBackend(), store), store.open()
     ask(actions, conversation)
-    controls = [
-        0.0 if option.name == "temperature" else value
-        for option, value in zip(dataclasses.fields(GenerationSettings), CONTROLS, strict=True)
-    ]
+    controls = controls_with(temperature=0.0)
     assert "same answer" in list(actions.retry(conversation.id, 0, *controls))[-1].status
 
 

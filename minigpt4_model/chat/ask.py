@@ -105,6 +105,7 @@ def _ask_one(args: argparse.Namespace) -> int:
         try:
             with backend.stream(messages, settings) as stream:
                 _tell(notice for notice in stream.answer.notices if notice not in [picture.notice for picture in pictures])
+                told = len(stream.answer.notices)
                 for piece in stream:
                     if not args.json:
                         print(piece, end="", flush=True)
@@ -116,6 +117,7 @@ def _ask_one(args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(dump_record(answer_record(None, stream.answer)) if args.json else "", flush=True)
+    _tell(stream.answer.notices[told:])
     return 0
 
 

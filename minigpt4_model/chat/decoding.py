@@ -1,15 +1,16 @@
-"""From logits to tokens and from tokens to text: sampling, stops, the loop guard, and the pieces that people see.
+"""From logits to tokens and from tokens to text: sampling, stops, and the pieces that people see. `write_answer` is the loop.
 
-Knows nothing of prompts, caches or threads. Sampling uses transformers' logits processors in transformers' order, with a
-random generator of its own, so an answer depends on its seed and on nothing else in the program.
+Knows nothing of prompts, caches, threads or of what makes the logits, so it is the same for every engine. Sampling uses transformers'
+logits processors in transformers' order, with a random generator of its own, so an answer depends on its seed and on nothing else in
+the program. What a guard is, is `guards.py`'s business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria
+from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation.logits_process import (
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -17,14 +18,13 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from .backends.base import BackendError
+from .backends.base import Answer, BackendError
+from .contrast import VisualContrast
+from .guards import Guards, overlap
 from .settings import GenerationSettings
 from .templates import ChatTemplate
 
-# A loop: the same run of at most 24 tokens, four times or more and for at least 24 tokens.
-LOOP_LONGEST_PERIOD = 24
-LOOP_REPEATS = 4
-LOOP_TOKENS = 24
+NO_GUARDS = Guards()
 
 
 class RequireNumbers(LogitsProcessor):
@@ -49,12 +49,26 @@ class PenalizeRepetition(RepetitionPenaltyLogitsProcessor):
         return super().__call__(seen, scores) if seen.shape[1] else scores
 
 
-def build_logits_processors(settings: GenerationSettings, first_ids: Sequence[int] = ()) -> LogitsProcessorList:
-    """What `settings` do to the logits; `first_ids` is what the repetition penalty sees before any token.
+class Ban(LogitsProcessor):
+    """Tokens that are never chosen. Two rows for the visual contrast stay two."""
+
+    def __init__(self, tokens: Sequence[int]):
+        self._tokens = torch.tensor(tokens, dtype=torch.long)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores.index_fill(1, self._tokens.to(scores.device), -torch.inf)
+
+
+def build_logits_processors(settings: GenerationSettings, first_ids: Sequence[int] = (), guards: Guards = NO_GUARDS) -> LogitsProcessorList:
+    """What `settings` and `guards` do to the logits; `first_ids` is what the repetition penalty sees before any token.
 
     The list raises `BackendError` when the logits are not numbers.
     """
     processors = LogitsProcessorList([RequireNumbers()])
+    if guards.banned:
+        processors.append(Ban(guards.banned))
+    if settings.visual_contrast:
+        processors.append(VisualContrast(settings.visual_contrast))
     if settings.repetition_penalty != 1.0:
         processors.append(PenalizeRepetition(settings.repetition_penalty, first_ids))
     if settings.greedy:
@@ -71,14 +85,18 @@ def build_logits_processors(settings: GenerationSettings, first_ids: Sequence[in
 class TokenSampler:
     """Chooses the next token. Works in fp32 on the CPU, so that a seed means the same on every device."""
 
-    def __init__(self, settings: GenerationSettings, seed: int, first_ids: Sequence[int] = ()):
+    def __init__(self, settings: GenerationSettings, seed: int, first_ids: Sequence[int] = (), guards: Guards = NO_GUARDS):
         self._greedy = settings.greedy
-        self._processors = build_logits_processors(settings, first_ids)
+        self._processors = build_logits_processors(settings, first_ids, guards)
         self._generator = torch.Generator().manual_seed(seed)
 
     def sample(self, logits: torch.Tensor, generated: list[int]) -> int:
-        """The next id from `logits` `(V,)` after the ids `generated`. Raises `BackendError` if the logits are not numbers."""
-        scores = self._processors(torch.tensor([generated], dtype=torch.long), logits.float().cpu()[None])
+        """The next id from `logits` after the ids `generated`: `(V,)`, or `(2, V)` for the visual contrast, the second without pictures.
+
+        Raises `BackendError` if the logits are not numbers.
+        """
+        rows = logits.float().cpu().reshape(-1, logits.shape[-1])
+        scores = self._processors(torch.tensor([generated], dtype=torch.long), rows)
         if self._greedy:
             return int(scores.argmax())
         return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._generator))
@@ -110,28 +128,17 @@ class StopRules:
         return bool(ids) and (ids[-1] in self.end_tokens or any(tuple(ids[-len(run) :]) == run for run in self.sequences))
 
 
-def is_looping(ids: Sequence[int]) -> bool:
-    """Whether `ids` end in a loop that a model does not leave: see the constants above."""
-    for period in range(1, LOOP_LONGEST_PERIOD + 1):
-        length = period * max(LOOP_REPEATS, -(-LOOP_TOKENS // period))
-        if length > len(ids) or ids[-1] != ids[-1 - period]:
-            continue
-        tail = ids[-length:]
-        if tail[period:] == tail[:-period]:
-            return True
-    return False
-
-
 class TextAssembler:
     """Turns tokens into pieces of text that are safe to show at once.
 
-    A piece never ends inside a character, inside what may become a stop text, or in whitespace that may be the answer's end;
+    A piece never ends inside a character, inside what may become a stop text or a leak, or in whitespace that may be the answer's end;
     bytes that are no UTF-8 are left out. The pieces together are `ChatTemplate.cut_answer` of the whole text, but for a label
     in mid-answer: what was shown cannot be taken back, so there only a label at the start is removed.
     """
 
-    def __init__(self, tokenizer: Any, template: ChatTemplate):
+    def __init__(self, tokenizer: Any, template: ChatTemplate, guards: Guards = NO_GUARDS):
         self._tokenizer = tokenizer
+        self._guards = guards
         self._stops = template.stop_texts
         self._label = template.answer_label
         # Ids from `_context` to `_read` are decoded text already, kept because a token's text depends on the one before it.
@@ -140,9 +147,11 @@ class TextAssembler:
         self._held = ""
         self._started = False
         self.stopped = False
+        self.stopped_by = ""
 
     def push(self, token_id: int) -> str:
-        """The text that can be shown after one more token; sets `stopped` when it completes a stop text."""
+        """The text that can be shown after one more token; sets `stopped` when it completes a stop text, or when a guard ends it, whose
+        sentence is then in `stopped_by`."""
         self._ids.append(token_id)
         return self.push_text(self._decode())
 
@@ -150,12 +159,16 @@ class TextAssembler:
         if self.stopped:
             return ""
         self._held += text
-        cut = min((index for stop in self._stops if (index := self._held.find(stop)) >= 0), default=-1)
-        if cut >= 0:
+        ends = [(index, "") for stop in self._stops if (index := self._held.find(stop)) >= 0]
+        guarded, reason = self._guards.find(self._held, self._started)
+        ends += [(guarded, reason)] if guarded >= 0 else []
+        if ends:
+            cut, self.stopped_by = min(ends)
             self.stopped = True
             self._held = self._held[:cut]
             return self._release(len(self._held))
-        return self._release(len(self._held) - max((_overlap(self._held, stop) for stop in self._stops), default=0))
+        unsure = max((overlap(self._held, stop) for stop in self._stops), default=0)
+        return self._release(len(self._held) - max(unsure, self._guards.may_begin(self._held, self._started)))
 
     def finish(self) -> str:
         """What was held back, when the answer ends here."""
@@ -185,19 +198,45 @@ class TextAssembler:
         return piece
 
 
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `stop`."""
-    return next((length for length in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:length])), 0)
+def write_answer(
+    answer: Answer,
+    logits: torch.Tensor,
+    advance: Callable[[int], torch.Tensor],
+    *,
+    sampler: TokenSampler,
+    text: TextAssembler,
+    rules: StopRules,
+    guards: Guards,
+    limit: int,
+    on_token: Callable[[], None],
+) -> Iterator[str]:
+    """The pieces of an answer, token by token; fills `answer` up to its end.
 
-
-class StopWhen(StoppingCriteria):
-    """For `generate`: a beam ends when its ids reach a stop; all end when `cancelled()`."""
-
-    def __init__(self, rules: StopRules, cancelled):
-        self._rules = rules
-        self._cancelled = cancelled
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
-        cancelled = self._cancelled()
-        ended = [cancelled or self._rules.reached(row) for row in input_ids.tolist()]
-        return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
+    `logits` are those behind the prompt, `advance(token)` gives those behind one more token: `(V,)`, or two rows as `TokenSampler` takes
+    them. It is never called for the last token. `on_token` is called when a token was chosen, before its piece is given.
+    """
+    ids = answer.token_ids
+    while not answer.finish_reason:
+        token = sampler.sample(logits, ids)
+        ids.append(token)
+        answer.usage.completion_tokens = len(ids)
+        on_token()
+        if token in rules.end_tokens:
+            answer.finish_reason = "stop"
+            break
+        piece = text.push(token)
+        if piece:
+            yield piece
+        if not text.stopped_by and (text.stopped or rules.reached(ids)):
+            answer.finish_reason = "stop"
+        elif guarded := text.stopped_by or guards.stopped_by(ids):
+            answer.finish_reason = "guard"
+            answer.notices.append(guarded)
+        elif len(ids) >= limit:
+            answer.finish_reason = "length"
+        else:
+            logits = advance(token)
+    if answer.finish_reason != "guard":  # what is held back of a loop is more of the loop
+        rest = text.finish()
+        if rest:
+            yield rest

@@ -5,8 +5,9 @@
 
 A picture is encoded once, a turn computes only what its conversation's slot does not hold, and an answer stops within one
 token of being cancelled. As many answers as there are slots run at once and take turns, step by step, on the one model; later ones
-wait. Knows nothing of where weights come from (`weights/`), how text is written (`templates.py`, `render.py`) or sampled
-(`decoding.py`).
+wait. Knows nothing of where weights come from (`weights/`), how text is written (`templates.py`, `render.py`), sampled
+(`decoding.py`) or guarded (`guards.py`). For the visual contrast a conversation is read twice in one batch, the second time with a blank
+in place of each picture; both rows share a slot.
 """
 
 import os
@@ -19,15 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, StoppingCriteriaList
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
+from ..model.resolution import change_image_size
 from ..presets import DEFAULT_PRESET, PRESETS
 from .backends.base import Answer, AnswerStream, BackendDescription, BackendError
+from .beams import finish_answer, search_beams
 from .blank import blank_picture
-from .decoding import StopRules, StopWhen, TextAssembler, TokenSampler, build_logits_processors, is_looping
+from .closer_look import look_closer, what_was_read
+from .contrast import contrast_keys
+from .decoding import StopRules, TextAssembler, TokenSampler, write_answer
+from .guards import GuardFactory, Guards
 from .kv_cache import ConversationSlots, Slot
-from .messages import Turn, load_conversation
+from .messages import MessageError, Turn, load_conversation
 from .pictures import LoadedPicture
 from .render import Rendered, fit_to_context, render
 from .settings import GenerationSettings
@@ -40,6 +45,26 @@ ENCODED_IMAGES = 256  # pictures remembered, a few hundred kB each
 
 class _Cancelled(Exception):
     """The reader of this answer is gone."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What an answer is made from: the prompt, the settings, the guards, and when it was asked."""
+
+    rendered: Rendered
+    settings: GenerationSettings
+    guards: Guards
+    start: float
+
+    @property
+    def contrasted(self) -> bool:
+        """Whether the prompt is read twice: only where there is something to see, and not by beams."""
+        seen = any(picture.digest != blank_picture().digest for picture in self.rendered.pictures)
+        return bool(self.settings.visual_contrast and self.settings.num_beams == 1 and seen)
+
+    @property
+    def keys(self) -> list[int]:
+        return contrast_keys(self.rendered.keys) if self.contrasted else self.rendered.keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +99,7 @@ class Engine:
         self._model: MiniGPT4ForConditionalGeneration | None = model
         self._processor = processor
         self._stop_rules = StopRules.from_template(self.template, self.tokenizer)
+        self._guards = GuardFactory(self.template, self.tokenizer, self._stop_rules.end_tokens)
         self._penalized_first = [self.tokenizer.bos_token_id] if self.template.penalty_sees_bos else []
         # With those being answered no more than `kv_slots` full conversations, which for a 7B model bounds the caches to a few GB.
         self._slots = ConversationSlots(kv_slots, self.description.context_length * max(2, kv_slots // 2))
@@ -88,10 +114,22 @@ class Engine:
         settings = settings or self.description.settings
         turns = load_conversation(messages)
         context = self.description.context_length
-        turns, notice = fit_to_context(turns, self.render, context - min(settings.max_new_tokens, context // 4))
-        rendered = self.render(turns)
-        stream = AnswerStream(lambda answer, cancelled: self._answer(rendered, settings, start, answer, cancelled))
-        stream.answer.notices += filter(None, [notice, *(picture.notice for picture in turns[-1].pictures)])
+
+        def render_closer(turns: list[Turn]) -> Rendered:
+            return self.render(look_closer(turns, settings))
+
+        try:
+            kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
+        except MessageError as error:
+            raise MessageError(f"{error} Or leave --image-crops off." if settings.image_crops else str(error)) from error
+        asked = _Asked(render_closer(kept), settings, self._guards.build(settings, kept, look_closer(kept, settings)), start)
+        stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
+        shown = turns[-1].pictures
+        stream.answer.notices += filter(None, [notice, *(picture.notice for picture in shown)])
+        if settings.read_text and shown:
+            stream.answer.notices.append(what_was_read(shown))
+        if settings.visual_contrast and settings.num_beams > 1 and any(turn.pictures for turn in kept):
+            stream.answer.notices.append("Visual contrast works without beams only: it is left out.")
         return stream
 
     def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
@@ -163,14 +201,13 @@ class Engine:
                     "The device ran out of memory. Start a shorter conversation, or run with --load-in-8bit or --load-in-4bit."
                 ) from error
 
-    def _answer(
-        self, rendered: Rendered, settings: GenerationSettings, start: float, answer: Answer, cancelled: Callable[[], bool]
-    ) -> Iterator[str]:
+    def _answer(self, asked: _Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """The pieces of one answer; fills `answer` as it goes. Runs in the reader's thread."""
-        answer.usage.prompt_tokens = len(rendered.input_ids)
-        answer.usage.image_tokens = sum(key < 0 for key in rendered.keys)
-        pieces = self._seated(rendered, settings, start, answer, cancelled)
-        with self._seats.seat(lambda: cancelled() or self._model is None) as seat, closing(pieces):
+        answer.usage.prompt_tokens = len(asked.rendered.input_ids)
+        answer.usage.image_tokens = sum(key < 0 for key in asked.rendered.keys)
+        pieces = self._seated(asked, answer, cancelled)
+        places = 2 if asked.contrasted else 1
+        with self._seats.seat(lambda: cancelled() or self._model is None, places) as seat, closing(pieces):
             if cancelled():
                 answer.finish_reason = "cancelled"
                 return
@@ -178,123 +215,91 @@ class Engine:
                 with seat.reading():
                     yield piece
 
-    def _seated(
-        self, rendered: Rendered, settings: GenerationSettings, start: float, answer: Answer, cancelled: Callable[[], bool]
-    ) -> Iterator[str]:
+    def _seated(self, asked: _Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """The pieces, with a slot of the answer's own."""
-        reuse = self.reuse_kv and settings.num_beams == 1
-        slot = self._slots.take(rendered.keys if reuse else [])
+        reuse = self.reuse_kv and asked.settings.num_beams == 1
+        slot = self._slots.take(asked.keys if reuse else [])
         answer.usage.reused_tokens = len(slot.keys)
         try:
-            embeds = self._embed(rendered, len(slot.keys), answer, cancelled)
-            if settings.num_beams > 1:
-                yield self._search_beams(embeds, settings, start, answer, cancelled)
+            embeds = self._embed(asked, len(slot.keys), answer, cancelled)
+            if asked.settings.num_beams > 1:
+                yield self._search_beams(asked, embeds, answer, cancelled)
             else:
-                yield from self._decode(rendered, embeds, slot, settings, start, answer, cancelled)
+                yield from self._decode(asked, embeds, slot, answer, cancelled)
         except _Cancelled:
             answer.finish_reason = "cancelled"
         finally:
             slot.sound &= reuse  # nothing is kept of the others
             self._slots.give_back(slot)
 
-    def _embed(self, rendered: Rendered, reused: int, answer: Answer, cancelled: Callable[[], bool]) -> torch.Tensor:
-        """The prompt behind its first `reused` positions as embeddings `(1, L - reused, D)`, new pictures encoded."""
+    def _embed(self, asked: _Asked, reused: int, answer: Answer, cancelled: Callable[[], bool]) -> torch.Tensor:
+        """The prompt behind its first `reused` positions as embeddings `(R, L - reused, D)`, new pictures encoded.
+
+        R is 1, or 2 for the visual contrast: the second row has blanks for pictures.
+        """
         start = time.perf_counter()
-        per_picture = self._config.num_image_tokens
-        first, inside = divmod(sum(key < 0 for key in rendered.keys[:reused]), per_picture)
-        features = [self.encode_image(picture, cancelled).features for picture in rendered.pictures[first:]]
-        answer.timings.encode_s = time.perf_counter() - start if features else 0.0
+        rendered = asked.rendered
+        first, inside = divmod(sum(key < 0 for key in rendered.keys[:reused]), self._config.num_image_tokens)
+        pictures = rendered.pictures[first:]
+        rows = [[self.encode_image(picture, cancelled).features for picture in pictures]]
+        if asked.contrasted:
+            blank = self.encode_image(blank_picture(), cancelled).features if pictures else None
+            rows.append([blank for _ in pictures])
+        answer.timings.encode_s = time.perf_counter() - start if pictures else 0.0
         with self._computing(cancelled) as model:
             ids = torch.tensor([rendered.input_ids[reused:]], device=model.device)
-            return model.embed_prompt(ids, torch.cat(features)[None, inside:] if features else None)
+            return torch.cat([model.embed_prompt(ids, torch.cat(row)[None, inside:] if row else None) for row in rows])
 
     def _forward(self, slot: Slot, keys: list[int], cancelled: Callable[[], bool], **inputs: torch.Tensor) -> torch.Tensor:
-        """One step: appends the positions of `inputs`, named by `keys`, to the slot. Next-token logits `(V,)`."""
+        """One step: appends the positions of `inputs`, named by `keys`, to the slot. Next-token logits `(R, V)`."""
         with self._computing(cancelled) as model:
             slot.sound = False
-            logits = model(**inputs, past_key_values=slot.cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+            logits = model(**inputs, past_key_values=slot.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
             slot.keys += keys
             slot.sound = True
         return logits
 
-    def _decode(
-        self,
-        rendered: Rendered,
-        embeds: torch.Tensor,
-        slot: Slot,
-        settings: GenerationSettings,
-        start: float,
-        answer: Answer,
-        cancelled: Callable[[], bool],
-    ) -> Iterator[str]:
+    def _decode(self, asked: _Asked, embeds: torch.Tensor, slot: Slot, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """Token by token. The last token of an answer is never computed on, so the slot does not hold it."""
+        rows, keys = embeds.shape[0], asked.keys
         for chunk in embeds.split(PREFILL_CHUNK, dim=1):
             done = len(slot.keys)
-            logits = self._forward(slot, rendered.keys[done : done + chunk.shape[1]], cancelled, inputs_embeds=chunk)
-        sampler = TokenSampler(settings, _seed(settings), self._penalized_first)
-        text = TextAssembler(self.tokenizer, self.template)
-        limit = self._limit(settings, answer)
-        ids = answer.token_ids
-        while not answer.finish_reason:
-            token = sampler.sample(logits, ids)
-            ids.append(token)
-            answer.usage.completion_tokens = len(ids)
-            _note_time(answer, start)
-            if token in self._stop_rules.end_tokens:
-                answer.finish_reason = "stop"
-                break
-            piece = text.push(token)
-            if piece:
-                yield piece
-            if text.stopped or self._stop_rules.reached(ids):
-                answer.finish_reason = "stop"
-            elif is_looping(ids):
-                answer.finish_reason = "guard"
-            elif len(ids) >= limit:
-                answer.finish_reason = "length"
-            else:
-                logits = self._forward(slot, [token], cancelled, input_ids=torch.tensor([[token]], device=embeds.device))
-        if answer.finish_reason != "guard":  # what is held back of a loop is more of the loop
-            rest = text.finish()
-            if rest:
-                yield rest
+            logits = self._forward(slot, keys[done : done + chunk.shape[1]], cancelled, inputs_embeds=chunk)
 
-    def _search_beams(
-        self, embeds: torch.Tensor, settings: GenerationSettings, start: float, answer: Answer, cancelled: Callable[[], bool]
-    ) -> str:
-        """Beam search, by transformers' `generate`: the whole answer at once, the model held to the end."""
-        ends = sorted(self._stop_rules.end_tokens)
-        config = GenerationConfig(
-            max_new_tokens=self._limit(settings, answer),
-            num_beams=settings.num_beams,
-            do_sample=not settings.greedy,
-            # All of `settings` is in the processors below.
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            eos_token_id=ends,
-            pad_token_id=ends[0],
+        def advance(token: int) -> torch.Tensor:
+            key = contrast_keys([token]) if asked.contrasted else [token]
+            return self._forward(slot, key, cancelled, input_ids=torch.tensor([[token]] * rows, device=embeds.device))
+
+        yield from write_answer(
+            answer,
+            logits,
+            advance,
+            sampler=TokenSampler(asked.settings, _seed(asked.settings), self._penalized_first, asked.guards),
+            text=TextAssembler(self.tokenizer, self.template, asked.guards),
+            rules=self._stop_rules,
+            guards=asked.guards,
+            limit=self._limit(asked.settings, answer),
+            on_token=lambda: _note_time(answer, asked.start),
         )
+
+    def _search_beams(self, asked: _Asked, embeds: torch.Tensor, answer: Answer, cancelled: Callable[[], bool]) -> str:
+        """The whole answer at once, the model held to the end."""
         with self._computing(cancelled) as model:
-            gpus = [model.device] if model.device.type == "cuda" else []
-            with torch.random.fork_rng(devices=gpus):
-                torch.manual_seed(_seed(settings))
-                rows = model.generate(
-                    inputs_embeds=embeds,
-                    generation_config=config,
-                    logits_processor=build_logits_processors(settings, self._penalized_first),
-                    stopping_criteria=StoppingCriteriaList([StopWhen(self._stop_rules, cancelled)]),
-                )
+            ids = search_beams(
+                model,
+                embeds,
+                asked.settings,
+                _seed(asked.settings),
+                max_new_tokens=self._limit(asked.settings, answer),
+                first_ids=self._penalized_first,
+                rules=self._stop_rules,
+                guards=asked.guards,
+                cancelled=cancelled,
+            )
         if cancelled():
             raise _Cancelled
-        ids = rows[0].tolist()
-        end = next((n for n in range(1, len(ids) + 1) if self._stop_rules.reached(ids[:n])), None)
-        answer.token_ids += ids[:end]
-        answer.usage.completion_tokens = len(answer.token_ids)
-        _note_time(answer, start)
-        answer.finish_reason = "length" if end is None else "stop"
-        whole = self.tokenizer.decode(answer.token_ids, skip_special_tokens=True).replace("�", "")
-        return self.template.cut_answer(whole)
+        _note_time(answer, asked.start)
+        return finish_answer(answer, ids, self.tokenizer, self.template, self._stop_rules, asked.guards)
 
     def _limit(self, settings: GenerationSettings, answer: Answer) -> int:
         """How many tokens the answer may have: what was asked for, within the context."""
@@ -336,18 +341,21 @@ def load_engine(
     load_in_4bit: bool = False,
     reuse_kv: bool = True,
     local_dir: str | Path | None = None,
+    image_size: int | None = None,
 ) -> Engine:
     """An engine for a preset's name or a model's directory (a `Path` is always a directory).
 
-    `local_dir` is a folder with files of a full-size preset, which then are not downloaded.
-
-    Raises `WeightsError` that names the file or flag and the fix.
+    `local_dir` is a folder with files of a full-size preset, which then are not downloaded. `image_size` is the side at which pictures
+    are read, where it shall not be the model's own. Raises `WeightsError` that names the file or flag and the fix, and `ValueError` for a
+    size that the vision encoder does not read.
     """
     from ..weights.load import load_model
 
     model, processor = load_model(
         source, device=device, dtype=dtype, load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, local_dir=local_dir
     )
+    if image_size is not None:
+        change_image_size(model, processor, image_size)
     preset = PRESETS.get(source) or PRESETS.get(model.config.frozen_parts or "")
     return Engine(
         model,

@@ -23,6 +23,11 @@ class Slot:
     cache: DynamicCache = field(default_factory=DynamicCache)
     sound: bool = True
 
+    @property
+    def size(self) -> int:
+        """Positions in memory: those of all rows, of which the visual contrast has two."""
+        return len(self.keys) * (self.cache.layers[0].keys.shape[0] if self.keys else 1)
+
     def crop(self, length: int) -> None:
         """Forget everything behind the first `length` positions."""
         if length < len(self.keys):
@@ -92,7 +97,7 @@ class ConversationSlots:
     @property
     def tokens(self) -> int:
         """Positions held by all slots together."""
-        return sum(len(slot.keys) for slot in self._slots.values())
+        return sum(slot.size for slot in self._slots.values())
 
     def _find(self, keys: Sequence[int]) -> Slot:
         best, shared = None, 0

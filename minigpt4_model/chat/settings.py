@@ -1,7 +1,9 @@
 """Generation settings: one dataclass from which the page's sliders, the flags, the API fields and the engine's arguments follow.
 
 Names are those of transformers' `GenerationConfig`; defaults are the original demo's (MiniGPT-4 `conversation.py`,
-`Chat.answer`: top_p 0.9, temperature 1, repetition_penalty 1.05, 300 new tokens). To add a decoding option, add a field here.
+`Chat.answer`: top_p 0.9, temperature 1, repetition_penalty 1.05, 300 new tokens), and what changes the choice of a token beyond that
+is off; presets have defaults of their own (`presets.py`). To add a decoding option, add a field here. `docs/settings.md` tells people
+what the guards do and what they were measured to do.
 """
 
 import argparse
@@ -13,8 +15,16 @@ from typing import Any
 GREEDY_BELOW = 1e-3  # a temperature under this picks the likeliest word anyway, and dividing by it could overflow
 
 
-def _option(default, label: str, info: str, minimum, maximum, step):
-    return field(default=default, metadata={"label": label, "info": info, "minimum": minimum, "maximum": maximum, "step": step})
+SAMPLING, GUARDS, PICTURES = "Sampling", "Guards", "Pictures"
+
+
+def _option(default, label: str, info: str, minimum, maximum, step, group: str = SAMPLING):
+    about = {"label": label, "info": info, "minimum": minimum, "maximum": maximum, "step": step, "group": group}
+    return field(default=default, metadata=about)
+
+
+def _switch(default: bool, label: str, info: str, group: str):
+    return _option(default, label, info, False, True, None, group)
 
 
 class SettingsError(ValueError):
@@ -34,6 +44,14 @@ class GenerationSettings:
     seed: int | None = _option(
         None, "Seed", "The same seed, question and settings give the same answer; without one each answer is new.", 0, 2**63 - 1, 1
     )
+    visual_contrast: float = _option(
+        0.0, "Visual contrast", "Above 0, favours words that a blank picture would not have brought: slower.", 0.0, 3.0, 0.1, GUARDS
+    )
+    loop_guard: int = _option(3, "Loop guard", "Ends an answer that repeats itself this many times in a row; 0 lets it.", 0, 10, 1, GUARDS)
+    script_guard: bool = _switch(False, "Script guard", "Keeps to Latin letters and the writing systems you wrote or asked for.", GUARDS)
+    leak_guard: bool = _switch(True, "Leak guard", "Ends an answer that writes your next question or the chat template.", GUARDS)
+    image_crops: bool = _switch(False, "Look closer", "Shows four parts of each picture besides: 5 times the image tokens.", PICTURES)
+    read_text: bool = _switch(False, "Read text", "Text found in a picture is given to the model as a quotation.", PICTURES)
 
     def __post_init__(self):
         for option in dataclasses.fields(self):
@@ -41,6 +59,10 @@ class GenerationSettings:
             if value is None and option.name == "seed":
                 continue
             kind = _kind(option)
+            if kind is bool:
+                if not isinstance(value, bool):
+                    raise SettingsError(f"{option.name} must be true or false, not {value!r}.")
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or (kind is int and value % 1):
                 raise SettingsError(f"{option.name} must be {'a number' if kind is float else 'a whole number'}, not {value!r}.")
             low, high = option.metadata["minimum"], option.metadata["maximum"]
@@ -70,7 +92,7 @@ class GenerationSettings:
 
 
 def _kind(option: dataclasses.Field) -> type:
-    return float if isinstance(option.default, float) else int
+    return type(option.default) if option.default is not None else int
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +100,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("generation settings")
     for option in dataclasses.fields(GenerationSettings):
         kind = _kind(option)
+        if kind is bool:
+            group.add_argument("--" + option.name.replace("_", "-"), action=argparse.BooleanOptionalAction, help=option.metadata["info"])
+            continue
         low, high = option.metadata["minimum"], option.metadata["maximum"]
         group.add_argument(
             "--" + option.name.replace("_", "-"),

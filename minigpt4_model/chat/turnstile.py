@@ -37,9 +37,10 @@ class Turnstile:
 
 
 class Seat:
-    """A place among the answers in progress, or in the queue for one."""
+    """A place, or several, among the answers in progress, or in the queue for them."""
 
-    def __init__(self):
+    def __init__(self, places: int = 1):
+        self.places = places
         self.left = False
         self._reading_since: float | None = None
 
@@ -58,7 +59,7 @@ class Seat:
 
 
 class Seats:
-    """Lets at most `count` answers be in progress, first come first served: each holds a key-value cache that grows.
+    """Lets answers on at most `count` places be in progress, first come first served: on each place a key-value cache grows.
 
     A seat is held across `yield`s. So that a reader who pauses holds up nobody, and one thread that reads more streams by turns
     than there are seats does not wait for itself, a seat whose reader has not come back for `patience_s` does not count.
@@ -71,19 +72,19 @@ class Seats:
         self._lock = threading.Lock()
 
     @contextmanager
-    def seat(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Seat]:
-        """Wait for a seat, or until `cancelled()`, then hold it for the block."""
-        mine = Seat()
+    def seat(self, cancelled: Callable[[], bool] = lambda: False, places: int = 1) -> Iterator[Seat]:
+        """Wait for `places`, all of them if there are fewer, or until `cancelled()`, then hold them for the block."""
+        mine = Seat(min(places, self._count))
         with self._lock:
             self._queue = [*(seat for seat in self._queue if not seat.left), mine]
         try:
-            while self._ahead(mine) >= self._count and not cancelled():
+            while self._ahead(mine) + mine.places > self._count and not cancelled():
                 time.sleep(0.02)
             yield mine
         finally:
             mine.left = True  # and no lock: this may run in a finalizer, inside whatever its thread was doing
 
     def _ahead(self, mine: Seat) -> int:
-        """Seats before this one that count."""
+        """Places of the seats before this one that count."""
         queue = self._queue  # never changed in place
-        return sum(not (seat.left or seat.is_idle(self._patience_s)) for seat in queue[: queue.index(mine)])
+        return sum(seat.places for seat in queue[: queue.index(mine)] if not (seat.left or seat.is_idle(self._patience_s)))

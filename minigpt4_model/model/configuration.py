@@ -19,7 +19,8 @@ class MiniGPT4VisionConfig(PreTrainedConfig):
     "efficientnet_lite2_tags": one branch for drawings, one for photographs, and what each of them recognises (`tags`).
 
     `num_hidden_layers` is 39, not 40: the original drops the last block (`minigpt4/models/eva_vit.py`, `create_eva_vit_g`).
-    `image_mean` and `image_std` are those of pixels in 0..1.
+    `image_size` is the side of the pictures that are read, `trained_image_size` the one whose positions the weights hold, where that
+    is another. `image_mean` and `image_std` are those of pixels in 0..1.
     """
 
     model_type = "minigpt4_vision"
@@ -27,6 +28,7 @@ class MiniGPT4VisionConfig(PreTrainedConfig):
 
     architecture: str = "eva_vit"
     image_size: int = 224
+    trained_image_size: int | None = None
     patch_size: int = 14
     hidden_size: int = 1408
     num_hidden_layers: int = 39
@@ -39,6 +41,23 @@ class MiniGPT4VisionConfig(PreTrainedConfig):
     drawing_names: int = 0
     photograph_names: int = 0
     piece_width: int = 0
+
+    def with_image_size(self, image_size: int) -> "MiniGPT4VisionConfig":
+        """The same encoder for pictures of another side, a multiple of the patch size; its weights stay as they are.
+
+        Raises `ValueError` for any other number, and for an encoder that knows one size only.
+        """
+        if image_size == self.image_size:
+            return self
+        if self.architecture != "eva_vit":
+            raise ValueError(f"--image-size {image_size}: this model's vision encoder reads pictures of {self.image_size} only.")
+        if image_size < self.patch_size or image_size % self.patch_size:
+            near = max(1, round(image_size / self.patch_size)) * self.patch_size
+            raise ValueError(f"--image-size {image_size}: it must be a multiple of the patch size {self.patch_size}, such as {near}.")
+        trained = self.trained_image_size or self.image_size
+        changed = self.__class__.from_dict(self.to_dict())
+        changed.image_size, changed.trained_image_size = image_size, None if trained == image_size else trained
+        return changed
 
     @classmethod
     def efficientnet_lite2(cls, **tags: Any) -> "MiniGPT4VisionConfig":

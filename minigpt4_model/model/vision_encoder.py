@@ -3,10 +3,12 @@
 Two networks, both timm's: EVA-CLIP ViT-g/14 as the original uses it (N = 257, Dv = 1408: the CLS token first, then the patches
 row by row) and EfficientNet-Lite2 for the pocket preset (N = 82, Dv = 1280: the mean first, then 9 x 9 patches). The pocket preset
 has two of these, one that has learned drawings and one as ImageNet made it, with tag tokens from both (N = 103).
-To add one, add a branch to `build_trunk` and a shape test.
+To add one, add a branch to `build_trunk` and a shape test. The ViT reads pictures of any multiple of its patch size (`EvaTrunk`).
 """
 
+import math
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -25,6 +27,33 @@ DRAWING_TAGS = {WHOLE: 3, LEFT: 1, RIGHT: 1, TOP: 1, BOTTOM: 1}
 PHOTOGRAPH_TAGS = {WHOLE: 3}
 
 
+def interpolate_positions(positions: torch.Tensor, side: int) -> torch.Tensor:
+    """Learned positions `(1, 1 + P, D)` of a square grid, CLS first, -> `(1, 1 + side * side, D)`, in their own precision.
+
+    As upstream `interpolate_pos_embed` (`minigpt4/models/eva_vit.py`): bicubic in fp32, the corners not aligned, no antialias
+    (timm's default is 0.16 off), and CLS as it is. On its own grid it gives back the very tensor.
+    """
+    own = math.isqrt(positions.shape[1] - 1)
+    if side == own:
+        return positions
+    grid = positions[:, 1:].float().reshape(1, own, own, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False).permute(0, 2, 3, 1).flatten(1, 2)
+    return torch.cat([positions[:, :1], grid.to(positions.dtype)], dim=1)
+
+
+class EvaTrunk(timm.models.eva.Eva):
+    """timm's ViT, whose learned positions follow the size of the picture: `(B, 3, S, S)`, S a multiple of the patch size."""
+
+    def __init__(self, **sizes: Any):
+        super().__init__(**sizes)
+        self.patch_embed.strict_img_size = False
+
+    def _pos_embed(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Patches `(B, P, D)` -> CLS and patches with their positions `(B, 1 + P, D)`; there are no rotary ones."""
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        return self.pos_drop(x + interpolate_positions(self.pos_embed, math.isqrt(x.shape[1] - 1))), None
+
+
 def build_trunk(config: MiniGPT4VisionConfig) -> nn.Module:
     """The timm model whose `forward_features` makes the features. Raises `ValueError` for an unknown architecture."""
     if config.architecture not in ARCHITECTURES:
@@ -32,8 +61,8 @@ def build_trunk(config: MiniGPT4VisionConfig) -> nn.Module:
     if config.architecture == "eva_vit":
         # The original's ViT (minigpt4/models/eva_vit.py): learned absolute positions, q and v biases but no k bias, exact
         # GELU, and neither a final norm nor pooling, because the features come from before them.
-        return timm.models.eva.Eva(
-            img_size=config.image_size,
+        return EvaTrunk(
+            img_size=config.trained_image_size or config.image_size,
             patch_size=config.patch_size,
             num_classes=0,
             global_pool="",
@@ -98,9 +127,7 @@ class MiniGPT4VisionModel(PreTrainedModel):
             module.k_bias.zero_()
 
     def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutput:
-        side = self.config.image_size
-        if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, side, side):
-            raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(pixel_values.shape)}.")
+        self._check_shape(pixel_values.shape)
         pixel_values = pixel_values.to(next(self.trunk.parameters()).dtype)
         if self.config.architecture != "eva_vit":
             # Depthwise convolutions run half as long again in the other order on a CPU.
@@ -116,6 +143,15 @@ class MiniGPT4VisionModel(PreTrainedModel):
                 mean = self.finish_features(photographed)[:, :1]
                 tokens = torch.cat([tokens, mean, self.drawing_tags(features), self.photograph_tags(photographed)], dim=1)
         return BaseModelOutput(last_hidden_state=tokens)
+
+    def _check_shape(self, shape: torch.Size) -> None:
+        """Raises `ValueError` for pixels that are not `(B, 3, S, S)` with an S that the network reads."""
+        side, patch = self.config.image_size, self.config.patch_size
+        square = len(shape) == 4 and shape[1] == 3 and shape[2] == shape[3] > 0
+        any_size = self.config.architecture == "eva_vit"
+        if not square or (shape[2] % patch if any_size else shape[2] != side):
+            hint = f" Squares of any multiple of {patch} are read." if any_size else ""
+            raise ValueError(f"pixel_values must be (B, 3, {side}, {side}), not {tuple(shape)}.{hint}")
 
     def finish_features(self, features: torch.Tensor) -> torch.Tensor:
         """What the trunk gives, `(B, N, Dv)` or a convolution's `(B, Dv, H, W)`, -> `(B, N, Dv)` in fp32."""

@@ -10,17 +10,22 @@ from ..chat.settings import GenerationSettings, SettingsError
 
 
 def build_settings_panel(defaults: GenerationSettings) -> list[Component]:
-    """The controls, in the order of the fields. A field that may be empty gets a text box, the others a slider."""
+    """The controls, in the order of the fields. A field that may be empty gets a text box, a switch a checkbox, the others a slider."""
     with gr.Sidebar(open=False, width=330, position="right", elem_id="settings", label="Settings"):
         gr.Markdown("## Settings\nThey apply from the next answer on.")
-        controls = [_control(option, getattr(defaults, option.name)) for option in dataclasses.fields(GenerationSettings)]
+        controls, group = [], None
+        for option in dataclasses.fields(GenerationSettings):
+            if group not in (None, option.metadata["group"]):
+                gr.Markdown(f"### {option.metadata['group']}")
+            group = option.metadata["group"]
+            controls.append(_control(option, getattr(defaults, option.name)))
         reset = gr.Button("Back to the defaults", size="sm", elem_id="reset-settings")
         shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
         reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
     return controls
 
 
-def settings_from_controls(values: Sequence[float | str]) -> GenerationSettings:
+def settings_from_controls(values: Sequence[float | bool | str]) -> GenerationSettings:
     """The settings that the controls show. Raises `SettingsError` for a value that is none."""
     given = {}
     for option, value in zip(dataclasses.fields(GenerationSettings), values, strict=True):
@@ -39,4 +44,6 @@ def _control(option: dataclasses.Field, value) -> Component:
     if option.default is None:
         # Not gr.Number: in the browser it turns an empty value into 0, and does not hold 63 bits.
         return gr.Textbox("" if value is None else str(value), placeholder="a new one each time", **named)
+    if isinstance(option.default, bool):
+        return gr.Checkbox(value, **named)
     return gr.Slider(about["minimum"], about["maximum"], value, step=about["step"], **named)

@@ -67,7 +67,6 @@ def report(answer: Answer) -> str:
         figures += f", {(tokens - 1) / timings.decode_s:.1f} tokens/s"
     endings = {
         "length": "Cut at the longest answer allowed: raise “Longest answer” in the settings for more.",
-        "guard": "Ended early: the model began to repeat itself.",
         "cancelled": "Stopped.",
     }
     ending = endings.get(answer.finish_reason, "")

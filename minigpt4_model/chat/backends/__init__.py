@@ -28,6 +28,7 @@ class BackendOptions:
     load_in_4bit: bool = False
     base_url: str | None = None
     local_dir: str | None = None
+    image_size: int | None = None
 
 
 def _open_torch(options: BackendOptions) -> Backend:
@@ -43,6 +44,7 @@ def _open_torch(options: BackendOptions) -> Backend:
             load_in_8bit=options.load_in_8bit,
             load_in_4bit=options.load_in_4bit,
             local_dir=options.local_dir,
+            image_size=options.image_size,
         )
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error

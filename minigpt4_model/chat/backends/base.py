@@ -50,7 +50,10 @@ class Timings:
 
 @dataclass
 class Answer:
-    """A finished (or closed) answer. `finish_reason` is "stop", "length", "guard" or, for a closed stream, "cancelled"."""
+    """A finished (or closed) answer. `finish_reason` is "stop", "length", "guard" or, for a closed stream, "cancelled".
+
+    Which guard ended it is the last of `notices`.
+    """
 
     text: str = ""
     token_ids: list[int] = field(default_factory=list)

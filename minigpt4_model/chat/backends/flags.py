@@ -12,6 +12,9 @@ def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
     parser.add_argument("--local-dir", metavar="DIR", help="a folder with files of a full-size preset: only the rest is downloaded")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     parser.add_argument("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: what suits the device)")
+    parser.add_argument(
+        "--image-size", type=int, metavar="N", help="read pictures at N x N pixels, a multiple of the ViT's patch (default: as trained)"
+    )
     bits = parser.add_mutually_exclusive_group()
     for count, share in ((8, "half"), (4, "a quarter of")):
         bits.add_argument(
@@ -24,5 +27,5 @@ def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
 
 def model_options(args: argparse.Namespace) -> dict:
     """What `open_backend` takes, of what the flags of `add_model_flags` say."""
-    names = ("preset", "model", "device", "dtype", "load_in_8bit", "load_in_4bit", "local_dir")
+    names = ("preset", "model", "device", "dtype", "load_in_8bit", "load_in_4bit", "local_dir", "image_size")
     return {name: getattr(args, name) for name in names}
