@@ -18,6 +18,7 @@ VERBS = {
     "ask": ("minigpt4_model.chat.ask", "ask about pictures: one question, or a file of them with --batch"),
     "doctor": ("minigpt4_model.weights.doctor", "check this machine, the files of a preset and the memory it needs"),
     "evaluate": ("minigpt4_model.evaluation.evaluate", "ask a model the questions of a suite, judge its answers, write a report"),
+    "curate": ("minigpt4_model.curation.curate", "make stage-2 data from your own pictures: describe, refine, clean, annotate, export"),
     "bench": ("minigpt4_model.evaluation.bench", "measure speed and memory on this machine"),
 }
 

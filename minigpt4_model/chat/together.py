@@ -59,12 +59,10 @@ def _generate(
         max_new_tokens=limit,
         num_beams=settings.num_beams,
         do_sample=not settings.greedy,
-        # All of `settings` is in the processors below.
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
         eos_token_id=ends,
         pad_token_id=ends[0],
+        # All of `settings` is in the processors below; greedily, transformers wants to hear nothing of these.
+        **({} if settings.greedy else {"temperature": 1.0, "top_k": 0, "top_p": 1.0}),
     )
     longest = max(map(len, prompts))
     with engine._computing(cancelled) as model, torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
@@ -108,5 +106,3 @@ def _finish(answer: Answer, ids: list[int], engine: Engine, limit: int, cancelle
     answer.usage.completion_tokens = len(answer.token_ids)
     if answer.finish_reason != "guard":
         answer.text += text.finish()
-
-

@@ -14,7 +14,7 @@ from ..training.sources.shards import ShardSource
 from .errors import CurationError
 
 # A file with another ending is no picture; whether one of these is, its content decides.
-SUFFIXES = frozenset(".jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .heic .heif".split())
+SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"])
 
 
 @dataclass(frozen=True)

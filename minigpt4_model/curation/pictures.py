@@ -97,7 +97,10 @@ def _take(project: Project, source: int, found: FoundPicture, max_side: int, tak
         else:
             taken.known += 1
         connection.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, '')", (source, found.place, found.stamp, item))
-        if text and not connection.execute("SELECT 1 FROM texts WHERE item_id = ? AND step = ? AND text = ?", (item, GIVEN, text)).fetchone():
+        if (
+            text
+            and not connection.execute("SELECT 1 FROM texts WHERE item_id = ? AND step = ? AND text = ?", (item, GIVEN, text)).fetchone()
+        ):
             add_text(connection, item, GIVEN, "source", text)
     return ""
 
@@ -108,10 +111,9 @@ def _add_item(connection, picture: LoadedPicture) -> tuple[int, bool]:
     if there:
         return there["id"], False
     row = connection.execute(
-        "INSERT INTO items (digest, width, height, thumbnail, group_id, added_at) VALUES (?, ?, ?, ?, 0, ?)",
-        (picture.digest, *picture.image.size, thumbnail(picture.image), time.time()),
+        "INSERT INTO items (digest, width, height, thumbnail, lot, added_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (picture.digest, *picture.image.size, thumbnail(picture.image), drawn_lot(picture.digest), time.time()),
     )
-    connection.execute("UPDATE items SET group_id = id WHERE id = ?", (row.lastrowid,))
     return row.lastrowid, True
 
 
@@ -141,6 +143,11 @@ def encode_jpeg(picture: LoadedPicture, max_side: int) -> bytes:
 def thumbnail(image: PIL.Image.Image) -> bytes:
     """16 x 16 RGB: pictures that look the same, at whatever size and compression, have nearly the same."""
     return image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), PIL.Image.Resampling.BOX).tobytes()
+
+
+def drawn_lot(digest: str, start: int = 0) -> float:
+    """A number from 0 to below 1 that a picture has by its content; another `start`, a multiple of 8, draws an independent one."""
+    return int(digest[start : start + 8], 16) / 2**32
 
 
 def places_of(project: Project, item: int) -> Iterable[str]:

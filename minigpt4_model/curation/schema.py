@@ -15,11 +15,11 @@ SCHEMA = """
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, name TEXT NOT NULL, licence TEXT NOT NULL, added_at REAL NOT NULL
 );
--- A picture. `digest` names its pixels, `thumbnail` is 16 x 16 RGB, `group_id` the first picture that looks the same (itself, most
--- often); `status` follows from its decisions.
+-- A picture. `digest` names its pixels, `thumbnail` is 16 x 16 RGB, `lot` is drawn from the digest, 0 to 1, and decides who is shown to
+-- two people; `status` follows from the decisions.
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL, thumbnail BLOB NOT NULL,
-    group_id INTEGER NOT NULL, status TEXT NOT NULL DEFAULT 'open', added_at REAL NOT NULL
+    lot REAL NOT NULL, status TEXT NOT NULL DEFAULT 'open', added_at REAL NOT NULL
 );
 CREATE INDEX items_by_status ON items(status, id);
 -- Each place of a source: which picture lies there, or why none could be had. `stamp` tells whether the place has changed.

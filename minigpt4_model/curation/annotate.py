@@ -1,0 +1,9 @@
+"""placeholder"""
+
+
+def add_arguments(p):
+    pass
+
+
+def check_arguments(p, a):
+    pass
