@@ -112,9 +112,8 @@ def run(args: argparse.Namespace) -> int:
         failed = describe_pictures(project, describer, left, prompts, args.min_tokens, _settings(args))
     finally:
         describer.close()
-    print(
-        f"{len(left) - failed} pictures described, {failed} failed; {args.project} has {project.value('SELECT COUNT(*) FROM current')} texts."
-    )
+    texts = project.value("SELECT COUNT(*) FROM current")
+    print(f"{len(left) - failed} pictures described, {failed} failed; {args.project} has {texts} texts.")
     return 1 if failed or unusable else 0
 
 

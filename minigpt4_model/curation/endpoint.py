@@ -79,8 +79,11 @@ class Endpoint:
         self._first_wait = first_wait_s
         self._lock = threading.Lock()
         headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        address = settings.base_url.rstrip("/") + "/"
         try:
-            self._client = httpx.Client(base_url=settings.base_url.rstrip("/") + "/", headers=headers, timeout=settings.timeout_s)
+            # Without TLS there is nothing to verify, and loading all certificates takes a while.
+            encrypted = not address.startswith("http://")
+            self._client = httpx.Client(base_url=address, headers=headers, timeout=settings.timeout_s, verify=encrypted)
         except (httpx.InvalidURL, ValueError) as error:
             raise EndpointDown(f"--base-url {settings.base_url} is no address: {error}.") from error
         self.model = settings.model or self._only_model()
