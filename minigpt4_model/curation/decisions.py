@@ -78,18 +78,19 @@ def undo(project: Project, annotator: str) -> int | None:
         return last["item_id"]
 
 
-def save_draft(project: Project, annotator: str, view: View, text: str) -> None:
-    """Keeps what is in the box; a text like the version shown is no draft. What comes too late, after a decision, is let go."""
+def save_draft(project: Project, annotator: str, view: View, text: str) -> bool:
+    """Keeps what is in the box; a text like the version shown is no draft. False: it came too late, after a decision."""
     with project.writing() as connection:
         try:
             _require_fresh(project, annotator, view)
         except StaleView:
-            return
+            return False
         base = connection.execute("SELECT text FROM texts WHERE id = ?", (view.base,)).fetchone()
         if storable(text) == base["text"]:
             connection.execute("DELETE FROM drafts WHERE item_id = ? AND annotator = ?", (view.item, annotator))
         else:
             _keep_draft(connection, annotator, view.item, view.base, storable(text))
+    return True
 
 
 def last_decision(project: Project, annotator: str, item: int) -> int:

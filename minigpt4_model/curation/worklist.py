@@ -74,11 +74,10 @@ def previous_item(project: Project, annotator: str, wish: Wish, before: int) -> 
 
 
 def hold(project: Project, annotator: str, item: int) -> None:
-    """Holds an item (longer), unless somebody else does."""
+    """Holds an item (longer) and no other, unless somebody else holds it."""
     with project.writing() as connection:
-        if not connection.execute(
-            "SELECT 1 FROM claims WHERE item_id = ? AND annotator != ? AND until >= ?", (item, annotator, time.time())
-        ).fetchone():
+        connection.execute("DELETE FROM claims WHERE annotator = ? OR until < ?", (annotator, time.time()))
+        if not connection.execute("SELECT 1 FROM claims WHERE item_id = ?", (item,)).fetchone():
             _hold(connection, annotator, item)
 
 
