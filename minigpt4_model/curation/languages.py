@@ -55,11 +55,11 @@ def check_language(code: str) -> None:
 
 
 def foreign_word(text: str, language: str) -> str:
-    """The first word in letters of a script that `language` is not written in, or "". A lone Greek letter is a sign, no word."""
+    """The first word in letters of a script that `language` is not written in, or "". One Greek letter is a sign, as in "µm"."""
     wanted = _SCRIPTS_OF.get(language, _LATIN) | _LATIN | {""}  # names and units are Latin everywhere
     for word in _LETTERS.findall(text):
-        scripts = {_script(letter) for letter in word}
-        if scripts - wanted and not (len(word) == 1 and scripts == {"GREEK"}):
+        foreign = [script for script in map(_script, word) if script not in wanted]
+        if foreign and foreign != ["GREEK"]:
             return word
     return ""
 

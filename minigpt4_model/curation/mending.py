@@ -15,6 +15,7 @@ _TALK = phrases.compiled(phrases.SELF, phrases.APOLOGY, phrases.INSTRUCTION)
 _ODD = phrases.compiled(phrases.ODD_CHARACTERS)
 _BOX = phrases.compiled(phrases.BOXES)
 _TAG = re.compile(r"<(?:/?[a-z][a-z0-9]*(?:\s[^<>]*)?/?)>", re.IGNORECASE)
+_SURELY_SAID_TWICE = 4
 _LONGEST_RUN = 12  # words that are repeated at once: "it is a cat and it is a cat and"
 
 
@@ -85,7 +86,7 @@ def _without_stutter(sentence: str) -> str:
         start = 0
         while start + 2 * size <= len(pieces):
             first, second = slice(start, start + size), slice(start + size, start + 2 * size)
-            if words[first] == words[second] and _is_stutter(words[first]):
+            if words[first] == words[second] and _is_stutter(words[first], pieces[second.start - 1]):
                 pieces[second.start - 1] = pieces[second.stop - 1]  # with the marks that stand behind it
                 del pieces[second], words[second]
             else:
@@ -94,9 +95,11 @@ def _without_stutter(sentence: str) -> str:
     return sentence if len(pieces) == len(sentence.split()) else " ".join(pieces)
 
 
-def _is_stutter(run: list[str]) -> bool:
-    """ "had had" and "very very" may be meant, as may numbers."""
+def _is_stutter(run: list[str], last: str) -> bool:
+    """ "had had" and "very very" may be meant, as may numbers, and a few words behind a mark: "a cat, a cat toy"."""
     words = [word for word in run if word]
+    if last[-1:] in ",;:" and len(words) < _SURELY_SAID_TWICE:
+        return False
     return bool(words) and words not in (["that"], ["had"], ["very"]) and not all(word.replace(".", "").isdigit() for word in words)
 
 
