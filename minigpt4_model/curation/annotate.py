@@ -50,17 +50,24 @@ def run(args: argparse.Namespace) -> int:
         # Before Gradio is imported: it reads both when it is.
         os.environ.setdefault("GRADIO_TEMP_DIR", folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        from ..ui.server import build_server, serve
-        from .annotation_actions import Actions
-        from .annotation_page import STYLE, build_page
+        from ..ui.server import serve
 
-        page = build_page(Actions(project, args.overlap), f"Check descriptions: {args.project.resolve().name}")
-        server = build_server(page, styles=[STYLE], routes=lambda server: _add_pictures(server, project))
+        server = build_annotation_server(project, args.overlap)
         try:
             serve(server, listener)
         except KeyboardInterrupt:
             print("Closed.")
     return 0
+
+
+def build_annotation_server(project: Project, overlap: float):
+    """The FastAPI application with the page and the project's pictures. GRADIO_TEMP_DIR has to be set before."""
+    from ..ui.server import build_server
+    from .annotation_actions import Actions
+    from .annotation_page import STYLE, build_page
+
+    page = build_page(Actions(project, overlap), f"Check descriptions: {project.folder.resolve().name}")
+    return build_server(page, styles=[STYLE], routes=lambda server: _add_pictures(server, project))
 
 
 def _add_pictures(server, project: Project) -> None:

@@ -9,6 +9,7 @@
   let seen = null;
   const busy = () => view() === seen && Date.now() - busySince < 10000;
   const curation = {
+    busy,
     ready() { seen = null; },
     edit() { const field = box(); field.focus(); field.setSelectionRange(field.value.length, field.value.length); },
     press(id) {
