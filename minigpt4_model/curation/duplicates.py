@@ -20,6 +20,7 @@ _HASHES = 128
 _BANDS = 32  # four hashes a band: pairs of 0.6 and more are proposed nearly always
 # Levels of 255 by which thumbnails of the same picture differ, after scaling and compressing it again.
 _SAME_WITHIN = 12
+_SIDE = 16
 
 
 def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
@@ -48,6 +49,8 @@ def same_pictures(thumbnails: Sequence[bytes]) -> dict[int, int]:
     if not thumbnails:
         return {}
     pixels = np.frombuffer(b"".join(thumbnails), dtype=np.uint8).reshape(len(thumbnails), -1).astype(np.int16)
+    # Thumbnails that are nearly the same are so in every quarter and colour, too, which is quicker to see.
+    quarters = pixels.reshape(-1, 2, _SIDE // 2, 2, _SIDE // 2, 3).mean(axis=(2, 4)).reshape(len(pixels), -1)
     brightness = pixels.mean(axis=1)
     order = np.argsort(brightness, kind="stable")
     ranked = brightness[order]
@@ -57,6 +60,7 @@ def same_pictures(thumbnails: Sequence[bytes]) -> dict[int, int]:
         low, high = np.searchsorted(ranked, [brightness[position] - _SAME_WITHIN, brightness[position] + _SAME_WITHIN])
         near = order[low:high]
         near = near[near < position]
+        near = near[np.abs(quarters[near] - quarters[position]).max(axis=1, initial=0) <= _SAME_WITHIN]
         if len(near):
             like = near[np.abs(pixels[near] - pixels[position]).max(axis=1) <= _SAME_WITHIN]
             if len(like):
