@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     taking.add_argument(
         "--use-captions", action=argparse.BooleanOptionalAction, default=False, help="take the source's own texts and ask no model"
     )
+    taking.add_argument("--take-only", action=argparse.BooleanOptionalAction, default=False, help="take the pictures and describe none now")
     asking = parser.add_argument_group("asking")
     asking.add_argument("--prompts", type=Path, default=DESCRIBE_FILE, metavar="FILE", help="what is asked (default: prompts/describe.txt)")
     asking.add_argument(
@@ -100,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{path}: {taken.new} new pictures, {taken.known} known, {taken.unusable} that cannot be used.", file=sys.stderr)
     for row in project.rows("SELECT place, problem FROM places WHERE problem != '' LIMIT 3") if unusable else ():
         print(f"  {row['place']}: {row['problem']}", file=sys.stderr)
+    if args.take_only:
+        return 1 if unusable else 0
     if args.use_captions:
         print(f"{project.value('SELECT COUNT(*) FROM current')} pictures of {args.project} have a text.")
         return 1 if unusable else 0
