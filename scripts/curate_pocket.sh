@@ -11,6 +11,7 @@ environment curate
 cd "$root"
 out="${OUTPUT:-runs/curate-pocket}"
 init="${INIT:-pocket}"
+steps="${STEPS:-100}"
 curate() { "$python" -m minigpt4_model curate "$@"; }
 model=(--preset pocket)
 if [ "$init" != pocket ]; then
@@ -38,7 +39,7 @@ stage2() {
 }
 # Before: a step too small to change anything, for the loss on the held-out part.
 stage2 --output-dir "$out/before" --max-steps 1 --warmup-steps 1 --eval-steps 1 --learning-rate 1e-12 --min-learning-rate 1e-12 --warmup-learning-rate 1e-12
-stage2 --output-dir "$out/stage2" --max-steps "${STEPS:-100}" --warmup-steps 10 --eval-steps "${STEPS:-100}" --sample-steps "${STEPS:-100}"
+stage2 --output-dir "$out/stage2" --max-steps "$steps" --warmup-steps $((steps < 10 ? steps : 10)) --eval-steps "$steps" --sample-steps "$steps"
 grep -h eval_loss "$out/before/log.jsonl" "$out/stage2/log.jsonl"
 for run in before stage2; do
   "$python" -m minigpt4_model evaluate --model "$out/$run" --tasks description name-photographs --limit "${LIMIT:-60}" --output "$out/evaluation-$run" --resume

@@ -18,6 +18,7 @@ from minigpt4_model.curation.duplicates import same_pictures
 from minigpt4_model.curation.errors import CurationError
 from minigpt4_model.curation.pictures import drawn_lot, take_pictures, thumbnail
 from minigpt4_model.curation.project import Project, add_text, recorded_run
+from minigpt4_model.training.sources.shards import ShardSource
 from tests.curation_project import build_project, description, write_pictures
 
 ROOT = Path(__file__).parents[1]
@@ -174,6 +175,18 @@ def test_shards_with_and_without_captions(project, tmp_path):
     assert project.value("SELECT COUNT(*) FROM texts") == 0
     again = take_pictures(project, str(tmp_path / "00000.tar"))
     assert (again.new, again.known) == (0, 3)
+
+
+def test_of_many_pictures_only_those_that_are_drawn_are_looked_for(tmp_path, monkeypatch):
+    folder = write_pictures(tmp_path / "pictures", 9)
+    with tarfile.open(tmp_path / "00000.tar", "w") as shard:
+        for file in sorted(folder.iterdir()):
+            shard.add(file, file.name)
+    looked_for = []
+    key = ShardSource.key
+    monkeypatch.setattr(ShardSource, "key", lambda self, index: looked_for.append(index) or key(self, index))
+    project = Project(tmp_path / "project", create=True)
+    assert take_pictures(project, str(tmp_path / "00000.tar"), sample=2).new == 2 and len(looked_for) == 2
 
 
 def test_texts_that_are_there_can_be_taken(project, tmp_path):

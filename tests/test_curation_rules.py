@@ -1,7 +1,10 @@
 """What is wrong with a text: each rule finds its fault, and finds nothing in good descriptions; mending takes faults out."""
 
+import sys
+
 import pytest
 
+from minigpt4_model.curation import languages
 from minigpt4_model.curation.duplicates import near_duplicates
 from minigpt4_model.curation.errors import CurationError
 from minigpt4_model.curation.languages import check_language, foreign_sentence, foreign_word
@@ -125,6 +128,18 @@ def test_sentences():
 def test_saying_again_keeps_the_order():
     assert says_again("A dog is there.", ["A brown dog is over there."])
     assert not says_again("The dog chases the cat.", ["The cat chases the dog."]) and not says_again("A dog.", ["A dog."])
+
+
+MENDING, DUPLICATES = (lambda: mend("A dog is on the green grass.")), (lambda: near_duplicates(["a"], 0.8))
+
+
+@pytest.mark.parametrize(("package", "call"), [("py3langid.langid", MENDING), ("rensa", DUPLICATES)])
+def test_a_missing_package_is_named_with_the_command(monkeypatch, package, call):
+    languages._identifier.cache_clear()
+    monkeypatch.setitem(sys.modules, package, None)
+    name = package.partition(".")[0]
+    with pytest.raises(CurationError, match=rf"{name}.* is missing.*pip install.*rensa==.*Or .*--(language|skip-rule)"):
+        call()
 
 
 # --- near duplicates

@@ -15,12 +15,14 @@ import gradio as gr
 from .agreement import agreements, pace
 from .annotation_view import about_html, agreement_html, change_html, note_html, picture_html, progress_html
 from .decisions import EmptyText, StaleView, View, accept, drop, save_draft, undo
+from .errors import CurationError
 from .project import Project
 from .schema import EDIT, OPEN
 from .worklist import EVERY, FILTERS, TO_DO, Shown, Wish, count_wished, held_by_others, hold, next_item, previous_item, show
 
 LONGEST_NAME = 40
 KEEP_LABEL, SAVE_LABEL = "Keep (K)", "Save edit (Ctrl+Enter)"
+_NAMELESS = note_html("Say who you are: decisions are kept under your name.", warning=True)
 ELSEWHERE = "You decided about that item before, in another tab perhaps: here is the next one."
 
 
@@ -87,7 +89,7 @@ class Actions:
         """A name that differs from a known one in capitals or blanks only is that one."""
         name = " ".join(re.sub(r"[^\w .'@-]", " ", name or "").split())[:LONGEST_NAME]
         if not name:
-            return Page(note=note_html("Say who you are: decisions are kept under your name.", warning=True))
+            return Page(note=_NAMELESS)
         known = [row["annotator"] for row in self._project.rows("SELECT DISTINCT annotator FROM decisions")]
         name = next((other for other in known if other.casefold() == name.casefold()), name)
         return self._next(dataclasses.replace(Memory.read(kept), name=name, item=0), 0)
@@ -102,8 +104,8 @@ class Actions:
     def keep(self, kept: str, seen: str, text: str) -> Page:
         """Lets the item pass with what is in the box: kept if that is the version shown, edited if not."""
         memory, view = Memory.read(kept), _read_view(seen)
-        if view is None:
-            return self._next(memory, 0)
+        if view is None or not memory.name:
+            return self._next(memory, 0) if memory.name else Page(note=_NAMELESS)
         try:
             verdict = accept(self._project, memory.name, view, text)
         except EmptyText:
@@ -114,8 +116,8 @@ class Actions:
 
     def drop(self, kept: str, seen: str) -> Page:
         memory, view = Memory.read(kept), _read_view(seen)
-        if view is None:
-            return self._next(memory, 0)
+        if view is None or not memory.name:
+            return self._next(memory, 0) if memory.name else Page(note=_NAMELESS)
         try:
             drop(self._project, memory.name, view)
         except StaleView:
@@ -125,6 +127,8 @@ class Actions:
     def undo(self, kept: str) -> Page:
         """Takes the annotator's last decision back and shows its item; an edit's wording is in the box again."""
         memory = Memory.read(kept)
+        if not memory.name:
+            return Page(note=_NAMELESS)
         item = undo(self._project, memory.name)
         if item is None:
             return Page(note=note_html("There is nothing to undo.", warning=True))
@@ -140,16 +144,17 @@ class Actions:
         item = previous_item(self._project, memory.name, self._wish(memory), view.item if view else 2**62)
         return self._show(memory, item) if item else Page(note=note_html("This is the first one."))
 
-    def type(self, kept: str, seen: str, text: str) -> tuple[Any, Any]:
-        """While somebody types: the draft is kept, the changes are shown, the item is held on."""
+    def type(self, kept: str, seen: str, text: str) -> tuple[Any, Any, Any]:
+        """While somebody types: the draft is kept, the changes are shown, the item is held on. Gives change, button and note."""
         memory, view = Memory.read(kept), _read_view(seen)
-        if view is None or not memory.name:
-            return gr.skip(), gr.skip()
-        if not save_draft(self._project, memory.name, view, text):
-            return gr.skip(), gr.skip()
-        hold(self._project, memory.name, view.item)
+        try:
+            if view is None or not memory.name or not save_draft(self._project, memory.name, view, text):
+                return gr.skip(), gr.skip(), gr.skip()
+            hold(self._project, memory.name, view.item)
+        except CurationError as fault:
+            return gr.skip(), gr.skip(), note_html(f"What you type is not kept: {fault}", warning=True)
         shown = show(self._project, memory.name, view.item, self._wish(memory))
-        return change_html(shown, text), _keep_button(shown, text)
+        return change_html(shown, text), _keep_button(shown, text), gr.skip()
 
     def agreement(self) -> str:
         return agreement_html(agreements(self._project))

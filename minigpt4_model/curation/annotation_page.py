@@ -1,12 +1,15 @@
 """The annotation page: where things are, and which event starts which action. Keys are in `annotation.js`."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
-from .annotation_actions import KEEP_LABEL, Actions
+from .annotation_actions import KEEP_LABEL, Actions, Page
+from .annotation_view import note_html
 from .clean import ALL_RULES
+from .errors import CurationError
 from .worklist import ANY_RULE, EVERY, FILTERS, NO_RULE, TO_DO
 
 STYLE = Path(__file__).with_name("annotation.css")
@@ -72,7 +75,7 @@ def build_page(actions: Actions, title: str) -> gr.Blocks:
 
         def on(event, action, inputs) -> None:
             """`action` for `event`; when the page shows what came of it, keys are taken again."""
-            event(action, inputs, parts, **quick).then(None, js=_READY, api_visibility="private")
+            event(_told(action), inputs, parts, **quick).then(None, js=_READY, api_visibility="private")
 
         on(begin.click, actions.sign_in, [name, memory])
         on(name.submit, actions.sign_in, [name, memory])
@@ -85,7 +88,7 @@ def build_page(actions: Actions, title: str) -> gr.Blocks:
         on(status.input, actions.wish, [memory, status, rule])
         on(rule.input, actions.wish, [memory, status, rule])
         edit.click(None, js=_FOCUS, api_visibility="private")
-        box.input(actions.type, [memory, view, box], [change, keep], trigger_mode="always_last", **quick)
+        box.input(actions.type, [memory, view, box], [change, keep, note], trigger_mode="always_last", **quick)
         fold.expand(actions.agreement, None, agreed, **quick)
         memory.change(None, [memory], [memory], js=_KEEP_MEMORY, api_visibility="private")
 
@@ -94,3 +97,15 @@ def build_page(actions: Actions, title: str) -> gr.Blocks:
         opened.then(partial(str, '<span id="app-ready"></span>'), None, ready, **quick)
     page.queue(max_size=None, api_open=False)
     return page
+
+
+def _told(action: Callable[..., Page]) -> Callable[..., Page]:
+    """`action` whose faults, such as a full disk, become a sentence on the page: nothing else of it changes."""
+
+    def run(*values: str) -> Page:
+        try:
+            return action(*values)
+        except CurationError as fault:
+            return Page(note=note_html(str(fault), warning=True))
+
+    return run

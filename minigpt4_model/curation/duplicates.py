@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .errors import import_extra
 from .sentences import ngrams, words_of
 
 NEAR_TEXT, SAME_PICTURE = "near-duplicate", "same-picture"
@@ -25,8 +26,7 @@ _SIDE = 16
 
 def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
     """For each text that shares `similarity` (0 to 1) of its runs of words with an earlier one: the first such one, by position."""
-    import rensa
-
+    rensa = import_extra("rensa", f"leave the rule out: --skip-rule {NEAR_TEXT}")
     runs = [frozenset(" ".join(run) for run in ngrams(words, _RUN) or [tuple(words)]) for words in map(words_of, texts)]
     index = rensa.RMinHashLSH(threshold=similarity, num_perm=_HASHES, num_bands=_BANDS)
     found: dict[int, int] = {}

@@ -4,7 +4,7 @@ A found picture is still closed: its place and stamp are known before anything i
 first one took.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,26 +26,45 @@ class FoundPicture:
     read: Callable[[], tuple[ClosedPicture, str]]
 
 
-def find_pictures(path: str, with_texts: bool = False) -> Iterator[FoundPicture]:
+@dataclass(frozen=True)
+class FoundPictures:
+    """Pictures by number, looked for when asked for: of millions in shards only those that are taken cost anything."""
+
+    count: int
+    find: Callable[[int], FoundPicture]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> FoundPicture:
+        return self.find(index)
+
+
+def find_pictures(path: str, with_texts: bool = False) -> FoundPictures:
     """The pictures at `path`, in the same order every time. `with_texts` asks for the texts that are there, too.
 
     Raises `CurationError` for a path that holds none.
     """
     place = Path(path).expanduser()
     try:
-        if with_texts:
-            return _of_source(open_source(parse_data_spec(path)), with_texts)
-        if place.is_dir() and not any(place.glob("*.tar")):
+        if not with_texts and place.is_dir() and not any(place.glob("*.tar")):
             files = _files_below(place)
             if not files:
                 raise CurationError(f"{path}: there is no picture in this folder or below it ({', '.join(sorted(SUFFIXES))}).")
-            return _of_files(place, files)
-        if place.is_file() and place.suffix.lower() in SUFFIXES:
-            return _of_files(place.parent, [place])
+            return FoundPictures(len(files), lambda index: _of_file(place, files[index]))
+        if not with_texts and place.is_file() and place.suffix.lower() in SUFFIXES:
+            return FoundPictures(1, lambda index: _of_file(place.parent, place))
         source = open_source(parse_data_spec(path))
     except SourceError as error:
         raise CurationError(str(error).removeprefix("--data ")) from error
-    return _of_shards(source) if isinstance(source, ShardSource) else _of_source(source, with_texts)
+    # A shard's picture is going to be described, so it needs no caption.
+    read = _picture_alone if isinstance(source, ShardSource) and not with_texts else _picture_and_text
+    stamp = source.fingerprint
+
+    def find(index: int) -> FoundPicture:
+        return FoundPicture(source.key(index), stamp, lambda: read(source, index, with_texts))
+
+    return FoundPictures(len(source), find)
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -53,24 +72,16 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _of_files(folder: Path, files: list[Path]) -> Iterator[FoundPicture]:
-    for file in files:
-        state = file.stat()
-        yield FoundPicture(file.relative_to(folder).as_posix(), f"{state.st_size} {state.st_mtime_ns}", lambda file=file: (file, ""))
+def _of_file(folder: Path, file: Path) -> FoundPicture:
+    state = file.stat()
+    return FoundPicture(file.relative_to(folder).as_posix(), f"{state.st_size} {state.st_mtime_ns}", lambda: (file, ""))
 
 
-def _of_shards(source: ShardSource) -> Iterator[FoundPicture]:
-    """Pictures of shards whether or not they have a caption: they are going to be described."""
-    for index in range(len(source)):
-        yield FoundPicture(source.key(index), source.fingerprint, lambda index=index: (source.picture(index), ""))
+def _picture_alone(source: ShardSource, index: int, with_text: bool) -> tuple[ClosedPicture, str]:
+    return source.picture(index), ""
 
 
-def _of_source(source: Source, with_texts: bool) -> Iterator[FoundPicture]:
-    for index in range(len(source)):
-        yield FoundPicture(source.key(index), source.fingerprint, lambda index=index: _first_picture(source, index, with_texts))
-
-
-def _first_picture(source: Source, index: int, with_text: bool) -> tuple[ClosedPicture, str]:
+def _picture_and_text(source: Source, index: int, with_text: bool) -> tuple[ClosedPicture, str]:
     """A sample's first picture and, if asked for, its last answer."""
     sample = source[index]
     if not sample.pictures:

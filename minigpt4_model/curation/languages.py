@@ -4,7 +4,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from .errors import CurationError
+from .errors import CurationError, import_extra
 from .sentences import split_sentences, words_of
 
 # A sentence of fewer words, or one that may well be in the right language, is not judged.
@@ -87,6 +87,5 @@ def _script(character: str) -> str:
 
 @lru_cache
 def _identifier():
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    langid = import_extra("py3langid.langid", "judge no language: --language ''")
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -7,7 +7,7 @@ reason and tried again by the next run.
 import io
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,23 +45,24 @@ def take_pictures(
     seed: int = 0,
     max_side: int = MAX_SIDE,
     with_texts: bool = False,
-    progress: type = iter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Taken:
     """Adds the pictures at `path`, or `sample` of them drawn at random. `progress` wraps the places, as tqdm does.
 
     Raises `CurationError` when there are none.
     """
-    found = list(find_pictures(path, with_texts))
+    found = find_pictures(path, with_texts)
+    chosen: Sequence[int] = range(len(found))
     if sample is not None and sample < len(found):
-        chosen = random.Random(seed).sample(range(len(found)), sample)
-        found = [found[index] for index in sorted(chosen)]
+        chosen = sorted(random.Random(seed).sample(chosen, sample))
     source = _add_source(project, path, name, licence)
     known = {
         row["place"]: row["stamp"]
         for row in project.rows("SELECT place, stamp FROM places WHERE source_id = ? AND item_id IS NOT NULL", source)
     }
     taken = Taken()
-    for one in progress(found):
+    for index in progress(chosen):
+        one = found[index]
         if known.get(one.place) == one.stamp:
             taken.known += 1
             continue
@@ -70,7 +71,7 @@ def take_pictures(
             taken.unusable += 1
     if not project.value("SELECT COUNT(*) FROM items"):
         problem = project.value("SELECT problem FROM places WHERE problem != '' LIMIT 1")
-        raise CurationError(f"{path}: none of {len(found)} pictures can be used. For example: {problem}")
+        raise CurationError(f"{path}: none of {len(chosen)} pictures can be used. For example: {problem}")
     return taken
 
 
@@ -148,9 +149,3 @@ def thumbnail(image: PIL.Image.Image) -> bytes:
 def drawn_lot(digest: str, start: int = 0) -> float:
     """A number from 0 to below 1 that a picture has by its content; another `start`, a multiple of 8, draws an independent one."""
     return int(digest[start : start + 8], 16) / 2**32
-
-
-def places_of(project: Project, item: int) -> Iterable[str]:
-    """Where an item's picture was found, each with its source's name."""
-    rows = project.rows("SELECT s.name, p.place FROM places p JOIN sources s ON s.id = p.source_id WHERE p.item_id = ?", item)
-    return [f"{row['name']}: {row['place']}" for row in rows]

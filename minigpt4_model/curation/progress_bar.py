@@ -7,5 +7,5 @@ from tqdm import tqdm
 
 
 def bar(things: Iterable | None, what: str, total: int | None = None) -> tqdm:
-    """Wraps `things`; with `total` in their place it is moved by `update`."""
+    """Wraps `things`, of which there are `total`; without any it is moved by `update`."""
     return tqdm(things, what, total, file=sys.stderr, disable=not sys.stderr.isatty())

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from .cost import Estimate, Prices, estimate_cost
@@ -149,7 +149,8 @@ def _by_model(project: Project, texts: Sequence[Unrefined], prompt: str, prices:
     failed = changed = stored = 0
     try:
         with recorded_run(project, REFINE, settings) as summary:
-            for one, answer in _answers(endpoint, bar(texts, "corrected"), prompt, args.concurrency, args.temperature):
+            affordable = bar(takewhile(lambda _: not _too_dear(endpoint, prices, args.max_cost), texts), "corrected", len(texts))
+            for one, answer in _answers(endpoint, affordable, prompt, args.concurrency, args.temperature):
                 problem = _problem(answer)
                 with project.writing() as connection:
                     if problem:
@@ -160,19 +161,23 @@ def _by_model(project: Project, texts: Sequence[Unrefined], prompt: str, prices:
                         changed += answer.text != one.text
                         tokens = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
                         add_text(connection, one.item, REFINE, endpoint.model, answer.text, one.id, tokens)
-                spent = prices.cost(endpoint.used.prompt_tokens, endpoint.used.completion_tokens)
-                if args.max_cost is not None and spent is not None and spent >= args.max_cost:
-                    print(f"--max-cost {args.max_cost:g} is reached.", file=sys.stderr)
-                    break
             summary.update(refined=stored, changed=changed, failed=failed, **vars(endpoint.used))
     finally:
         endpoint.close()
     used = endpoint.used
     spent = prices.cost(used.prompt_tokens, used.completion_tokens)
+    if stored + failed < len(texts):
+        print(f"--max-cost {args.max_cost:g} is reached.", file=sys.stderr)
     money = f", {spent:,.4f} in all" if spent is not None else ""
     print(f"{stored} texts corrected, {changed} of them changed; {failed} failed; {len(texts) - stored - failed} left.")
     print(f"The endpoint counted {used.prompt_tokens:,} tokens read and {used.completion_tokens:,} written{money}.")
     return 1 if stored < len(texts) else 0
+
+
+def _too_dear(endpoint: Endpoint, prices: Prices, most: float | None) -> bool:
+    """Whether what was answered has cost as much as it may; what is under way is waited for and stored all the same."""
+    spent = prices.cost(endpoint.used.prompt_tokens, endpoint.used.completion_tokens)
+    return most is not None and spent is not None and spent >= most
 
 
 def _answers(
