@@ -3,7 +3,7 @@
   const KEYS = { k: "keep", d: "drop", u: "undo", ArrowRight: "skip", ArrowLeft: "back" };
   const box = () => document.querySelector("#text textarea");
   const view = () => document.querySelector("#view textarea, #view input")?.value;
-  // After a key nothing more is taken until the page shows something new or says that there is nothing: nobody decides about what
+  // After a key or a click nothing more is taken until the page shows something new or says that there is nothing: nobody decides about what
   // they have not seen. An answer that never comes is not waited for.
   let busySince = 0;
   let seen = null;
@@ -14,12 +14,15 @@
     edit() { const field = box(); field.focus(); field.setSelectionRange(field.value.length, field.value.length); },
     press(id) {
       const button = document.getElementById(id);
-      if (!button || button.disabled || button.offsetParent === null || busy()) return;
-      [seen, busySince] = [view(), Date.now()];
-      button.click();
+      if (button && !button.disabled && button.offsetParent !== null) button.click();
     },
   };
   window.curation = curation;
+  document.addEventListener("click", (event) => {
+    if (!Object.values(KEYS).includes(event.target.closest("button")?.id)) return;
+    if (busy()) event.stopImmediatePropagation();
+    else [seen, busySince] = [view(), Date.now()];
+  }, true);
   document.addEventListener("keydown", (event) => {
     if (event.target === box()) {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {

@@ -207,7 +207,7 @@ def test_a_key_pressed_twice_decides_once(project, url, visit):
     anna.page.evaluate("for (const key of 'kd') document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))")
     expect(anna.note).to_contain_text("Item 1 kept.")
     anna.sees(2)
-    # The mouse is quicker than the page, and another tab is behind: the decision that stands is not overturned.
+    # The mouse is quicker than the page.
     anna.page.evaluate("document.getElementById('keep').click(); document.getElementById('drop').click()")
     anna.sees(3)
     anna.press("k", "Item 3 kept.")
