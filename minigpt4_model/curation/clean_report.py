@@ -15,7 +15,7 @@ main { padding-bottom: 48px; }
 table { border-collapse: collapse; width: 100%; }
 th, td { padding: 6px 10px; text-align: left; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-h2 { margin: 32px 0 4px; }
+h2 { margin: 0 0 4px; }
 .example { display: flex; gap: 16px; align-items: flex-start; margin: 12px 0; }
 .example img { width: 112px; flex: none; border-radius: 8px; }
 .example p { margin: 0 0 4px; white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
@@ -62,7 +62,7 @@ def write_report(path: Path, name: str, summary: Summary) -> None:
     """Writes the page."""
     about = f"{summary.marked} of {summary.texts} texts are marked. Nothing was changed or taken away."
     rows = "".join(
-        f'<tr><td><a href="#{one.name}">{one.name}</a></td><td>{html.escape(one.reason)}</td>'
+        f"<tr><td>{_linked(one)}</td><td>{html.escape(one.reason)}</td>"
         f'<td class="number">{one.count}</td><td class="number">{one.count / summary.texts:.1%}</td></tr>'
         for one in summary.rules
     )
@@ -70,6 +70,11 @@ def write_report(path: Path, name: str, summary: Summary) -> None:
     sections = "".join(map(_section, (one for one in summary.rules if one.count)))
     body = f'<main><div class="block"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>{sections}</main>'
     write_atomically(path, build_page(f"Cleaning of {name}", html.escape(about), body, _STYLE).encode())
+
+
+def _linked(rule: RuleCount) -> str:
+    """The rule's name, leading to its examples where it has some."""
+    return f'<a href="#{rule.name}">{rule.name}</a>' if rule.count else rule.name
 
 
 def _section(rule: RuleCount) -> str:
