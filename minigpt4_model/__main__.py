@@ -20,6 +20,7 @@ VERBS = {
     "import-official": ("minigpt4_model.weights.import_official", "make a model of the original project's .pth files"),
     "export-official": ("minigpt4_model.weights.export_official", "write a projection as the original project reads it"),
     "evaluate": ("minigpt4_model.evaluation.evaluate", "ask a model the questions of a suite, judge its answers, write a report"),
+    "curate": ("minigpt4_model.curation.curate", "make stage-2 data from your own pictures: describe, refine, clean, annotate, export"),
     "bench": ("minigpt4_model.evaluation.bench", "measure speed and memory on this machine"),
 }
 

@@ -4,6 +4,8 @@ import logging
 import secrets
 import socket
 import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import fastapi
 import gradio as gr
@@ -51,8 +53,10 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def build_server(page: gr.Blocks) -> fastapi.FastAPI:
-    """An application with the page at `/` and `/healthz`; further routes must be added before this (the page takes every path)."""
+def build_server(
+    page: gr.Blocks, styles: Sequence[Path] = (STYLE,), routes: Callable[[fastapi.FastAPI], None] = lambda server: None
+) -> fastapi.FastAPI:
+    """An application with the page at `/` and `/healthz`; `routes` adds further ones, before the page takes every path."""
     server = fastapi.FastAPI(title="MiniGPT-4", docs_url=None, redoc_url=None, openapi_url=None)
     server.add_middleware(SecurityHeaders)
 
@@ -60,12 +64,13 @@ def build_server(page: gr.Blocks) -> fastapi.FastAPI:
     def healthz() -> dict:
         return {"status": "ok"}
 
+    routes(server)
     return gr.mount_gradio_app(
         server,
         page,
         path="/",
         theme=build_theme(),
-        css_paths=[STYLE],
+        css_paths=list(styles),
         footer_links=[],
         max_file_size=MAX_FILE_SIZE,
         run_history=False,

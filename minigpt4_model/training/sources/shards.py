@@ -46,13 +46,13 @@ class ShardSource(Source):
 
     def __getitem__(self, index: int) -> Sample:
         shard, row = self._locate(index)
-        if not row[PICTURE]:
-            raise BrokenSample("no picture")
-        if not row[PICTURE + 1]:
-            raise BrokenSample("the picture has no bytes")
-        header_and_picture = self._read(shard, row[PICTURE] - _BLOCK, _BLOCK + row[PICTURE + 1])
-        messages = caption_messages(header_and_picture[_BLOCK:], self._caption(shard, row))
-        return Sample(f"{shard.path.name}/{_stem(header_and_picture[:_BLOCK])}", messages, self.name, index)
+        header, picture = self._picture(shard, row)
+        messages = caption_messages(picture, self._caption(shard, row))
+        return Sample(f"{shard.path.name}/{_stem(header)}", messages, self.name, index)
+
+    def picture(self, index: int) -> bytes:
+        """A sample's picture, whether or not it has a caption. Raises `BrokenSample`."""
+        return self._picture(*self._locate(index))[1]
 
     def key(self, index: int) -> str:
         shard, row = self._locate(index)
@@ -99,6 +99,15 @@ class ShardSource(Source):
             while len(self._rows) > _OPEN_SHARDS:
                 self._rows.popitem(last=False)
         return shard, rows[index - self._starts[number]]
+
+    def _picture(self, shard: ShardIndex, row: np.ndarray) -> tuple[bytes, bytes]:
+        """The header and the bytes of a picture."""
+        if not row[PICTURE]:
+            raise BrokenSample("no picture")
+        if not row[PICTURE + 1]:
+            raise BrokenSample("the picture has no bytes")
+        read = self._read(shard, row[PICTURE] - _BLOCK, _BLOCK + row[PICTURE + 1])
+        return read[:_BLOCK], read[_BLOCK:]
 
     def _caption(self, shard: ShardIndex, row: np.ndarray) -> str | None:
         if row[TEXT]:
