@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _open_page(args: argparse.Namespace) -> int:
     """Serve the page that the flags ask for. What can be wrong is looked at before anything is loaded, which takes long."""
-    from minigpt4_model.ui.address import listen
+    from minigpt4_model.serving.address import listen
     from minigpt4_model.ui.demo_questions import load_demo_questions
 
     try:
@@ -115,9 +115,10 @@ def run_page(backend, listener, examples=(), share: bool = False) -> None:
         # Before Gradio is imported: it reads both when it is.
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        from minigpt4_model.serving.running import serve
         from minigpt4_model.ui.conversation import ConversationStore
         from minigpt4_model.ui.page import build_page
-        from minigpt4_model.ui.server import build_server, serve
+        from minigpt4_model.ui.server import build_server
 
         page = build_page(backend, ConversationStore(Path(folder) / "pictures"), examples)
         try:

@@ -13,8 +13,8 @@ import minigpt4_model
 ROOT = Path(__file__).parents[1]
 PACKAGE = "minigpt4_model"
 # The height of each part; an import may only go to a lower one. The package itself and `__main__` are seen from everywhere and nowhere.
-# Curation stands on top: its annotation page has the look and the server of `ui`.
-HEIGHT = {"presets": 0, "model": 1, "weights": 2, "chat": 3, "training": 4, "ui": 5, "serving": 5, "evaluation": 5, "curation": 6}
+# Curation stands on top: its annotation page has the look and the server of `ui`; the page's server runs as `serving` runs it.
+HEIGHT = {"presets": 0, "model": 1, "weights": 2, "chat": 3, "training": 4, "serving": 4, "ui": 5, "evaluation": 5, "curation": 6}
 HEAVY = {"torch", "torchvision", "transformers", "timm", "accelerate", "bitsandbytes"}
 
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

@@ -39,7 +39,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..ui.address import listen
+    from ..serving.address import listen
 
     project = Project(args.project)
     if not project.value("SELECT COUNT(*) FROM current"):
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         # Before Gradio is imported: it reads both when it is.
         os.environ.setdefault("GRADIO_TEMP_DIR", folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        from ..ui.server import serve
+        from ..serving.running import serve
 
         server = build_annotation_server(project, args.overlap)
         try:

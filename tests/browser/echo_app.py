@@ -5,7 +5,7 @@ import sys
 from app import run_page
 from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.backends.echo import EchoBackend
-from minigpt4_model.ui.address import listen
+from minigpt4_model.serving.address import listen
 from minigpt4_model.ui.demo_questions import load_demo_questions
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from minigpt4_model.curation.annotate import build_annotation_server
 from minigpt4_model.curation.project import add_text
-from minigpt4_model.ui.address import listen
+from minigpt4_model.serving.address import listen
 from tests.browser.conftest import running
 from tests.curation_project import build_project, description
 

@@ -1,4 +1,4 @@
-"""Where the page listens. Knows nothing of Gradio, so that an address that cannot be had is told before anything is loaded."""
+"""Where a server listens. Knows nothing of Gradio, so that an address that cannot be had is told before anything is loaded."""
 
 import errno
 import socket

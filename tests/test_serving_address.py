@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from minigpt4_model.ui.address import CannotListen, listen
+from minigpt4_model.serving.address import CannotListen, listen
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such name", "a..b", "2001:db8::1"])
