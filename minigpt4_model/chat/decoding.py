@@ -21,6 +21,7 @@ from transformers.generation.logits_process import (
 from .backends.base import Answer, BackendError
 from .contrast import VisualContrast
 from .guards import Guards, overlap
+from .logprobs import LogprobReader
 from .settings import GenerationSettings
 from .templates import ChatTemplate
 
@@ -209,11 +210,13 @@ def write_answer(
     guards: Guards,
     limit: int,
     on_token: Callable[[], None],
+    logprobs: LogprobReader | None = None,
 ) -> Iterator[str]:
     """The pieces of an answer, token by token; fills `answer` up to its end.
 
     `logits` are those behind the prompt, `advance(token)` gives those behind one more token: `(V,)`, or two rows as `TokenSampler` takes
-    them. It is never called for the last token. `on_token` is called when a token was chosen, before its piece is given.
+    them. It is never called for the last token. `on_token` is called when a token was chosen, before its piece is given. `logprobs`
+    fills `answer.logprobs`.
     """
     ids = answer.token_ids
     while not answer.finish_reason:
@@ -224,6 +227,8 @@ def write_answer(
         if token in rules.end_tokens:
             answer.finish_reason = "stop"
             break
+        if logprobs:
+            answer.logprobs.append(logprobs.read(logits, token))
         piece = text.push(token)
         if piece:
             yield piece

@@ -32,10 +32,11 @@ from .contrast import contrast_keys
 from .decoding import StopRules, TextAssembler, TokenSampler, write_answer
 from .guards import GuardFactory, Guards
 from .kv_cache import ConversationSlots, Slot
+from .logprobs import LogprobReader
 from .messages import MessageError, Turn, load_conversation
 from .pictures import LoadedPicture
 from .render import Rendered, fit_to_context, render
-from .settings import GenerationSettings
+from .settings import GenerationSettings, SettingsError
 from .templates import get_template
 from .turnstile import Seats, Turnstile
 
@@ -55,6 +56,7 @@ class _Asked:
     settings: GenerationSettings
     guards: Guards
     start: float
+    top_logprobs: int | None = None
 
     @property
     def contrasted(self) -> bool:
@@ -108,10 +110,12 @@ class Engine:
         self._seats = Seats(kv_slots)
         self._turnstile = Turnstile()
 
-    def stream(self, messages: list[dict], settings: GenerationSettings | None = None) -> AnswerStream:
+    def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
         """Start an answer; see `Backend.stream`. Bad messages, pictures and overlong questions raise here, at once."""
         start = time.perf_counter()
         settings = settings or self.description.settings
+        if top_logprobs is not None and settings.num_beams > 1:
+            raise SettingsError("Log-probabilities are there without beams only: leave num_beams at 1, or logprobs out.")
         turns = load_conversation(messages)
         context = self.description.context_length
 
@@ -122,7 +126,8 @@ class Engine:
             kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
         except MessageError as error:
             raise MessageError(f"{error} Or leave --image-crops off." if settings.image_crops else str(error)) from error
-        asked = _Asked(render_closer(kept), settings, self._guards.build(settings, kept, look_closer(kept, settings)), start)
+        guards = self._guards.build(settings, kept, look_closer(kept, settings))
+        asked = _Asked(render_closer(kept), settings, guards, start, top_logprobs)
         stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
         shown = turns[-1].pictures
         stream.answer.notices += filter(None, [notice, *(picture.notice for picture in shown)])
@@ -280,6 +285,7 @@ class Engine:
             guards=asked.guards,
             limit=self._limit(asked.settings, answer),
             on_token=lambda: _note_time(answer, asked.start),
+            logprobs=LogprobReader(self.tokenizer, asked.top_logprobs) if asked.top_logprobs is not None else None,
         )
 
     def _search_beams(self, asked: _Asked, embeds: torch.Tensor, answer: Answer, cancelled: Callable[[], bool]) -> str:

@@ -48,11 +48,20 @@ class Timings:
     decode_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token's bytes, the natural logarithm of its probability to the model, and the likeliest tokens in its place."""
+
+    data: bytes
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
+
+
 @dataclass
 class Answer:
     """A finished (or closed) answer. `finish_reason` is "stop", "length", "guard" or, for a closed stream, "cancelled".
 
-    Which guard ended it is the last of `notices`.
+    Which guard ended it is the last of `notices`. `logprobs`, where asked for, has one entry for each token apart from the end token.
     """
 
     text: str = ""
@@ -61,6 +70,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     notices: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 class AnswerStream(Iterator[str]):
@@ -114,8 +124,12 @@ class Backend(Protocol):
 
     description: BackendDescription
 
-    def stream(self, messages: list[dict], settings: GenerationSettings | None = None) -> AnswerStream:
-        """Start an answer. Raises `MessageError`, `PictureError`, `SettingsError` or `BackendError` at once or at the first piece."""
+    def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
+        """Start an answer. Raises `MessageError`, `PictureError`, `SettingsError` or `BackendError` at once or at the first piece.
+
+        `top_logprobs` asks for `Answer.logprobs` with so many alternatives to each token, 0 for none; a backend that has none to give
+        raises `SettingsError`.
+        """
 
     def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
         """The join of `stream`, with its token ids, counts and timings."""

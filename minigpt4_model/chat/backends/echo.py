@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator
 
 from ..messages import Picture, load_conversation
 from ..settings import GenerationSettings
-from .base import Answer, AnswerStream, BackendDescription
+from .base import Answer, AnswerStream, BackendDescription, TokenLogprob
 
 
 class EchoBackend:
-    """Streams, word by word, the pictures' sizes and the text of the last turn, and how many turns came before."""
+    """Streams, word by word, the pictures' sizes and the text of the last turn, and how many turns came before.
+
+    A word is its token, and certain: there is never an alternative.
+    """
 
     description = BackendDescription(
         name="echo",
@@ -24,7 +27,7 @@ class EchoBackend:
     def __init__(self, seconds_per_word: float = 0.0):
         self.seconds_per_word = seconds_per_word
 
-    def stream(self, messages: list[dict], settings: GenerationSettings | None = None) -> AnswerStream:
+    def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
         settings = settings or self.description.settings
         turns = load_conversation(messages)
         words = self._reply(turns).split(" ")
@@ -47,7 +50,11 @@ class EchoBackend:
                     answer.timings.ttft_s = time.perf_counter() - start
                 answer.token_ids.append(index)
                 answer.usage.completion_tokens += 1
-                yield word if index == 0 else " " + word
+                piece = word if index == 0 else " " + word
+                if top_logprobs is not None:
+                    certain = TokenLogprob(piece.encode(), 0.0)
+                    answer.logprobs.append(TokenLogprob(certain.data, certain.logprob, (certain,)[:top_logprobs]))
+                yield piece
             answer.timings.decode_s = time.perf_counter() - start - answer.timings.ttft_s
             answer.finish_reason = "stop"
 
