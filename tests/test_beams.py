@@ -42,9 +42,9 @@ def test_a_whole_beam_is_cut_where_a_stream_would_end(text, shown, reason, notic
 
 def test_each_beam_ends_by_itself_and_all_when_cancelled():
     rows = torch.tensor([[7, 8] * 16, list(range(40, 72)), [*range(40, 70), 2277, 29937]])
-    ends = StopWhen(RULES, Guards(repeats=3), lambda: False)(rows, torch.zeros(3, 1))
+    ends = StopWhen(RULES, Guards(repeats=3), str, lambda: False)(rows, torch.zeros(3, 1))
     assert ends.tolist() == [True, False, True]
-    assert StopWhen(RULES, Guards(repeats=3), lambda: True)(rows, torch.zeros(3, 1)).all()
+    assert StopWhen(RULES, Guards(repeats=3), str, lambda: True)(rows, torch.zeros(3, 1)).all()
 
 
 def test_beams_keep_to_the_person_s_writing_system():

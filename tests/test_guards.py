@@ -135,12 +135,22 @@ def test_special_tokens_that_end_nothing_are_never_chosen(template):
     assert TokenSampler(ALL_ON, 0, guards=build(template)).sample(logits, []) not in banned
 
 
+@pytest.mark.parametrize(
+    ("said", "items", "ended"),
+    [("```html\n<ul>", 6, ""), ("```html\n<ul>", 30, LOOPED), ("<ul>", 6, LOOPED), ("```html\n<ul>\n``` <ul>", 6, LOOPED)],
+)
+def test_code_may_say_the_same_line_several_times(said, items, ended):
+    tokenizer = tokenizer_of(CHATML)
+    ids = tokenizer(said + "<li>Item</li>" * items, add_special_tokens=False).input_ids
+    assert Guards(repeats=3).stopped_by(ids, tokenizer.decode) == ended
+
+
 def test_guards_that_are_off_do_nothing():
     off = GenerationSettings(loop_guard=0, leak_guard=False, script_guard=False)
     assert build(VICUNA_V0, settings=off) == Guards()
     text = "A cat. 猫\nHuman: <Img>"
     assert show(VICUNA_V0, text, Guards(), 2) == (text, "")
-    assert Guards().stopped_by([1] * 500) == "" and Guards(repeats=3).stopped_by([1] * 500) == LOOPED
+    assert Guards().stopped_by([1] * 500, str) == "" and Guards(repeats=3).stopped_by([1] * 500, str) == LOOPED
 
 
 def babble(template, said, seed, settings):

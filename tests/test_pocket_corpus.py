@@ -13,6 +13,7 @@ from minigpt4_model.training.pocket.abilities import looking, places
 from minigpt4_model.training.pocket.abilities.stock import Stock
 from minigpt4_model.training.pocket.collections import COLLECTIONS, HELD_OUT_STYLE, TRAIN, CorpusError, collection, fetch
 from minigpt4_model.training.pocket.colours import COLOURS, dominant_colours
+from minigpt4_model.training.pocket.dataset import JoinedPictures, PocketPictures
 from minigpt4_model.training.pocket.names import ALWAYS_TRAINED, HELD_OUT_OBJECT, SPLITS, is_held_out_object, lookup, split_of, table
 from minigpt4_model.training.pocket.render import (
     Picture,
@@ -295,6 +296,18 @@ def test_counted_things_do_not_overlap(count):
         for place, (left, top, right, bottom) in enumerate(boxes):
             assert 0 <= left < right <= SIDE and 0 <= top < bottom <= SIDE
             assert all(right <= a or c <= left or bottom <= b or d <= top for a, b, c, d in boxes[place + 1 :])
+
+
+def test_joined_sets_are_numbered_through(bank, monkeypatch):
+    monkeypatch.setattr(PocketPictures, "bank", bank)
+    some, pairs = PocketPictures(3), PocketPictures(2, kind="pair")
+    joined = JoinedPictures(some, PocketPictures(0), pairs)
+    assert joined.count == 5
+    assert [joined.scene(number) for number in range(5)] == [*map(some.scene, range(3)), *map(pairs.scene, range(2))]
+    with pytest.raises(IndexError):
+        joined.scene(5)
+    with pytest.raises(ValueError, match="--pairs"):
+        JoinedPictures(PocketPictures(0))
 
 
 # words

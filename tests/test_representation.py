@@ -6,7 +6,8 @@ import torch
 
 from minigpt4_model.training.representation import (
     FILLER,
-    NAME_TOKENS,
+    FREE_PLACES,
+    NUM_TOKENS,
     PLACES,
     RepresentationObjective,
     SceneWords,
@@ -18,8 +19,13 @@ from minigpt4_model.training.representation import (
 from minigpt4_model.weights.load import load_tokenizer
 from minigpt4_model.weights.pocket import ensure_pocket
 
-APPLE = SceneWords("red apple", "red", "two", "hot air balloon", "blue", "left", "green", "drawing")
+APPLE = SceneWords("red apple", "red", "two", "top left", "hot air balloon", "blue", "right", "green", "drawing")
 CAT = SceneWords("cat", colour="black", background="white")
+
+
+WORDS = [token for token, _, _ in PLACES]
+NAMES = [token for token, place, _ in PLACES if place == "name"]
+FREE = [token for token, _ in FREE_PLACES]
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +67,22 @@ def mean_loss(word_loss, tokens, targets) -> tuple[torch.Tensor, dict[str, float
 
 def test_places_spell_the_words(places, tokenizer):
     ids = places.target_ids(APPLE)
-    assert len(ids) == 32 and ids[len(PLACES) :] == [constant(index) for index in range(32 - len(PLACES))]
-    spelt = [tokenizer.decode([token]) for token in ids[: len(PLACES)]]
-    assert spelt[:NAME_TOKENS] == [" red", " apple", FILLER, FILLER]
-    assert spelt[NAME_TOKENS : NAME_TOKENS + 2] == [" red", " two"]
-    assert spelt[6:10] == [" hot", " air", " balloon", FILLER] and spelt[10:] == [" blue", " left", " green", " drawing"]
+    assert len(ids) == NUM_TOKENS == 32 and [ids[token] for token in FREE] == [constant(number) for number in range(len(FREE))]
+    sentence = dict(FREE_PLACES) | {token: tokenizer.decode([ids[token]]) for token in WORDS}
+    assert "".join(sentence[token] for token in range(32)).strip() == (
+        "The picture is a drawing of two red red apple,, on the top left, and blue hot air balloon, on the right. The background is green."
+    )
 
 
 def test_a_long_name_is_cut_and_nothing_is_the_filler(places):
     ids = places.target_ids(SceneWords("a very long name that never ends", count="", medium=""))
-    assert places.filler not in ids[:NAME_TOKENS] and set(ids[NAME_TOKENS : len(PLACES)]) == {places.filler}
+    assert places.filler not in [ids[token] for token in NAMES]
+    assert {ids[token] for token in set(WORDS) - set(NAMES)} == {places.filler}
+
+
+def test_another_number_of_image_tokens_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="32 image tokens, and this model has 64"):
+        WordPlaces(tokenizer, 64)
 
 
 def test_perfect_tokens_are_read_back_word_for_word(places, tokenizer, word_loss, embedding):
@@ -78,7 +90,7 @@ def test_perfect_tokens_are_read_back_word_for_word(places, tokenizer, word_loss
     first, second = WordReader(tokenizer, word_loss).read(3 * tokens)
     assert first == {place: getattr(APPLE, place) for place in first}
     assert second == {place: getattr(CAT, place) for place in second}
-    assert set(first) == {place for place, _ in PLACES}
+    assert set(first) == {place for _, place, _ in PLACES}
 
 
 def test_perfect_tokens_lose_little_and_others_much(places, word_loss, embedding):
@@ -94,26 +106,27 @@ def test_free_places_are_not_judged(places, word_loss, embedding):
     targets = targets_of(places, APPLE)
     tokens = perfect_tokens(embedding, targets).requires_grad_()
     mean_loss(word_loss, tokens, targets)[0].backward()
-    assert tokens.grad[0, len(PLACES) :].abs().sum() == 0
-    assert (tokens.grad[0, : len(PLACES)].abs().sum(dim=-1) > 0).all()
+    assert tokens.grad[0, FREE].abs().sum() == 0
+    assert (tokens.grad[0, WORDS].abs().sum(dim=-1) > 0).all()
 
 
 def test_free_places_are_drawn_to_what_they_are_given(places, word_loss, embedding):
-    free = torch.randn(32 - len(PLACES), 24, generator=torch.Generator().manual_seed(2))
+    free = torch.randn(len(FREE), 24, generator=torch.Generator().manual_seed(2))
     drawn = WordLoss(embedding, word_loss.vocabulary, places.filler, free_tokens=free)
     targets = targets_of(places, APPLE)
     tokens = perfect_tokens(embedding, targets)
-    there = torch.cat([tokens[:, : len(PLACES)], free[None]], dim=1)
+    there = tokens.clone()
+    there[0, FREE] = free
     assert mean_loss(drawn, there, targets)[1]["free_distance"] == 0.0
     assert mean_loss(drawn, there, targets)[0] == mean_loss(word_loss, there, targets)[0] < mean_loss(drawn, tokens, targets)[0]
 
 
 def test_a_page_spells_its_elements_where_pictures_have_free_places(places, tokenizer, embedding):
     ids = places.target_ids(SceneWords("web page", layout="header list two"))
-    assert tokenizer.decode(ids[:NAME_TOKENS]) == f" web page{2 * FILLER}"
-    assert tokenizer.decode(ids[len(PLACES) :]) == " header list two" + FILLER * (32 - len(PLACES) - 3)
-    named = ids[NAME_TOKENS : len(PLACES)]
-    assert named == [constant(32 - len(PLACES) + index) for index in range(len(PLACES) - NAME_TOKENS)]
+    assert tokenizer.decode([ids[token] for token in NAMES]) == f" web page{2 * FILLER}"
+    assert tokenizer.decode([ids[token] for token in FREE]) == " header list two" + FILLER * (len(FREE) - 3)
+    named = [ids[token] for token in WORDS if token not in NAMES]
+    assert named == [constant(len(FREE) + index) for index in range(len(WORDS) - len(NAMES))]
     targets = torch.tensor([ids])
     drawn = WordLoss(embedding, targets[targets >= 0].unique(), places.filler, free_tokens=torch.randn(places.num_constants, 24))
     there = torch.where((targets < 0)[..., None], drawn.free_tokens[(-1 - targets).clamp_min(0)], perfect_tokens(embedding, targets))

@@ -3,7 +3,7 @@
 Knows nothing of caches, threads or pictures. The visual contrast is not among them: each beam would need its own second reading.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,15 @@ from .templates import ChatTemplate
 class StopWhen(StoppingCriteria):
     """A beam ends when its ids reach a stop or a guard ends them; all end when `cancelled()`."""
 
-    def __init__(self, rules: StopRules, guards: Guards, cancelled: Callable[[], bool]):
+    def __init__(self, rules: StopRules, guards: Guards, decode: Callable[[Sequence[int]], str], cancelled: Callable[[], bool]):
         self._rules = rules
+        self._decode = decode
         self._guards = guards
         self._cancelled = cancelled
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
         cancelled = self._cancelled()
-        ended = [cancelled or self._rules.reached(row) or bool(self._guards.stopped_by(row)) for row in input_ids.tolist()]
+        ended = [cancelled or self._rules.reached(row) or bool(self._guards.stopped_by(row, self._decode)) for row in input_ids.tolist()]
         return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
 
 
@@ -42,6 +43,7 @@ def search_beams(
     first_ids: list[int],
     rules: StopRules,
     guards: Guards,
+    decode: Callable[[Sequence[int]], str],
     cancelled: Callable[[], bool],
 ) -> list[int]:
     """The ids of the best beam behind the prompt `embeds` `(1, L, D)`, its padding included. The program's own random state stays."""
@@ -64,7 +66,7 @@ def search_beams(
             inputs_embeds=embeds,
             generation_config=config,
             logits_processor=build_logits_processors(replace(settings, visual_contrast=0.0), first_ids, guards),
-            stopping_criteria=StoppingCriteriaList([StopWhen(rules, guards, cancelled)]),
+            stopping_criteria=StoppingCriteriaList([StopWhen(rules, guards, decode, cancelled)]),
         )
     return rows[0].tolist()
 
@@ -76,7 +78,7 @@ def finish_answer(answer: Answer, ids: list[int], tokenizer: Any, template: Chat
     answer.usage.completion_tokens = len(answer.token_ids)
     text = template.cut_answer(tokenizer.decode(answer.token_ids, skip_special_tokens=True).replace("\ufffd", ""))
     cut, guarded = guards.find(text, started=False)
-    guarded = guarded or ("" if end else guards.stopped_by(answer.token_ids))
+    guarded = guarded or ("" if end else guards.stopped_by(answer.token_ids, tokenizer.decode))
     answer.finish_reason = "guard" if guarded else "stop" if end else "length"
     answer.notices += [guarded] if guarded else []
     return text[:cut].rstrip() if cut >= 0 else text

@@ -171,6 +171,10 @@ class TextAssembler:
         unsure = max((overlap(self._held, stop) for stop in self._stops), default=0)
         return self._release(len(self._held) - max(unsure, self._guards.may_begin(self._held, self._started)))
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens on their own."""
+        return self._tokenizer.decode(ids, skip_special_tokens=True)
+
     def finish(self) -> str:
         """What was held back, when the answer ends here."""
         return "" if self.stopped else self._release(len(self._held), ended=True)
@@ -234,7 +238,7 @@ def write_answer(
             yield piece
         if not text.stopped_by and (text.stopped or rules.reached(ids)):
             answer.finish_reason = "stop"
-        elif guarded := text.stopped_by or guards.stopped_by(ids):
+        elif guarded := text.stopped_by or guards.stopped_by(ids, text.decode):
             answer.finish_reason = "guard"
             answer.notices.append(guarded)
         elif len(ids) >= limit:

@@ -300,6 +300,7 @@ class Engine:
                 first_ids=self._penalized_first,
                 rules=self._stop_rules,
                 guards=asked.guards,
+                decode=self.tokenizer.decode,
                 cancelled=cancelled,
             )
         if cancelled():

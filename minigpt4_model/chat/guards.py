@@ -5,7 +5,7 @@ which does need the model twice, is `contrast.py`. `Guards` is made for one answ
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from .writing_systems import ALL, TokenSystems, allowed_systems, first_foreign
 # A loop is at least this many tokens long, and what repeats at most so many.
 LOOP_TOKENS = 24
 LOOP_LONGEST_PERIOD = 100
+# In code the same line may rightly come several times, such as the items of a list: there a loop takes this many times as many repeats.
+CODE_PATIENCE = 4
 
 LOOPED = "Ended early: the model began to repeat itself."
 LEAKED = "Ended early: the model began to write the conversation's frame."
@@ -32,6 +34,11 @@ def is_looping(ids: Sequence[int], repeats: int) -> bool:
         if length <= len(ids) and ids[-1] == ids[-1 - period] and ids[-length + period :] == ids[-length:-period]:
             return True
     return False
+
+
+def in_code(text: str) -> bool:
+    """Whether an answer stands inside a code block after `text`."""
+    return text.count("```") % 2 == 1
 
 
 def role_lines(template: ChatTemplate) -> list[str]:
@@ -67,9 +74,14 @@ class Guards:
     opening: str = ""
     systems: frozenset[str] | None = ALL
 
-    def stopped_by(self, ids: Sequence[int]) -> str:
-        """Why an answer of these tokens ends here, as a sentence for the person; "" when it may go on."""
-        return LOOPED if self.repeats and is_looping(ids, self.repeats) else ""
+    def stopped_by(self, ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> str:
+        """Why an answer of these tokens ends here, as a sentence for the person; "" when it may go on.
+
+        `text` decodes them; it is only asked when they repeat.
+        """
+        if not self.repeats or not is_looping(ids, self.repeats):
+            return ""
+        return "" if in_code(text(ids)) and not is_looping(ids, CODE_PATIENCE * self.repeats) else LOOPED
 
     def find(self, text: str, started: bool) -> tuple[int, str]:
         """Where the first text stands that must not be shown, and why; (-1, "") without one. `started`: something was shown before."""

@@ -6,8 +6,10 @@ with the first part that is missing.
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +21,21 @@ from ..model import MiniGPT4ForConditionalGeneration, MiniGPT4ImageProcessor
 
 
 class FeatureCache:
-    """Rows of features by index over all parts, which are of equal length but for the last: `cache[indices]` is `(B, tokens, Dv)` fp32."""
+    """Rows of features by index over all parts: `cache[indices]` is `(B, tokens, Dv)` fp32."""
 
     def __init__(self, parts: Sequence[np.ndarray]):
         self.parts = parts
+        self.ends = list(accumulate(map(len, parts)))
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return self.ends[-1]
 
     def __getitem__(self, indices: Sequence[int]) -> torch.Tensor:
-        step = len(self.parts[0])
-        return torch.from_numpy(np.stack([self.parts[index // step][index % step] for index in indices])).float()
+        return torch.from_numpy(np.stack([self._row(index) for index in indices])).float()
+
+    def _row(self, index: int) -> np.ndarray:
+        part = bisect_right(self.ends, index)
+        return self.parts[part][index - (self.ends[part - 1] if part else 0)]
 
 
 def build_part(

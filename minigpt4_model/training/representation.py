@@ -1,13 +1,14 @@
 """The representation stage: the image tokens learn to lie on the LLM's own words, without running the LLM.
 
 The paper takes a Q-Former that BLIP-2 has pretrained on 129 M pictures; at the pocket size there is none, so this stage stands
-in for it. The 32 image tokens get fixed places: the first spell the main object, then its colour, the count, a second
-object, where it is, the background; on a sketched page they spell its elements from the top. Each is trained so that, after the
-projection, it points to the embedding of its word: a softmax over cosines with all words of the corpus. The LLM's input
-embeddings are frozen, so what lies there it can read.
+in for it. The 32 image tokens get fixed places in a sentence: how many of what colour of what, where, a second thing, the
+background; on a sketched page they spell its elements from the top. Each is trained so that, after the projection, it points to
+the embedding of its word: a softmax over cosines with all words of the corpus. The LLM's input embeddings are frozen, so what
+lies there it can read.
 Roughly ten times as many samples per second as training through the LLM.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,19 +20,31 @@ from torch.nn import functional as F
 from .objective import AddUp, DrawnObjective, Figures, Metrics, SampleAnswer
 
 NAME_TOKENS = 4
-# The places of a picture's 32 tokens, in order. What is left over is free and learns in the later stages.
-PLACES = (
-    *(("name", index) for index in range(NAME_TOKENS)),
-    ("colour", 0),
-    ("count", 0),
-    *(("second_name", index) for index in range(NAME_TOKENS)),
-    ("second_colour", 0),
-    ("relation", 0),
-    ("background", 0),
-    ("medium", 0),
+# What the 32 image tokens say, in order: words of the picture in braces, a number where there are several tokens, and between them
+# places that are free. So that a language model can read it, it is a sentence; the later stages teach the free places what helps more.
+SENTENCE = (
+    "The picture is a {medium} of {count} {colour} {name 4} on the {place 2} , and "
+    "{second_colour} {second_name 4} on the {second_place} . The background is {background} ."
 )
 FILLER = ","  # stands where a short name has no further token, and where there is no second object
 FREE = -1000  # a place that may say anything
+
+
+def _parsed(sentence: str) -> tuple[tuple[tuple[int, str, int], ...], tuple[tuple[int, str], ...]]:
+    """Which tokens are for words, as (token, place, index within it), and which are free, as (token, its word in the sentence)."""
+    words, free, token = [], [], 0
+    for slot, length, plain in re.findall(r"{(\w+) ?(\d*)}|(\S+)", sentence):
+        for index in range(int(length or 1)):
+            if slot:
+                words.append((token, slot, index))
+            else:
+                free.append((token, plain if plain in ",." else " " + plain))
+            token += 1
+    return tuple(words), tuple(free)
+
+
+PLACES, FREE_PLACES = _parsed(SENTENCE)
+NUM_TOKENS = len(PLACES) + len(FREE_PLACES)
 
 
 def constant(number: int) -> int:
@@ -50,9 +63,10 @@ class SceneWords:
     name: str
     colour: str = ""
     count: str = "one"
+    place: str = ""
     second_name: str = ""
     second_colour: str = ""
-    relation: str = ""
+    second_place: str = ""
     background: str = ""
     medium: str = "drawing"
     layout: str = ""
@@ -64,30 +78,37 @@ Source = Callable[[np.random.Generator, int], tuple[torch.Tensor, list[SceneWord
 
 
 class WordPlaces:
-    """Turns `SceneWords` into target ids, and knows the vocabulary they come from."""
+    """Turns `SceneWords` into target ids, and knows the vocabulary they come from.
 
-    def __init__(self, tokenizer, num_image_tokens: int = 32):
+    Raises `ValueError` for another number of image tokens than `SENTENCE` has.
+    """
+
+    # One for each place that is free on a picture, has no word on a page, or is blank.
+    num_constants = 2 * NUM_TOKENS - NAME_TOKENS
+
+    def __init__(self, tokenizer, num_image_tokens: int = NUM_TOKENS):
+        if num_image_tokens != NUM_TOKENS:
+            raise ValueError(f"The representation stage is for {NUM_TOKENS} image tokens, and this model has {num_image_tokens}.")
         self.tokenizer = tokenizer
-        self.num_image_tokens = num_image_tokens
         self.filler = tokenizer(FILLER, add_special_tokens=False).input_ids[0]
 
-    @property
-    def num_constants(self) -> int:
-        """How many rows `constant` may name: one for each place that is free on a picture, has no word on a page, or is blank."""
-        return 2 * self.num_image_tokens - NAME_TOKENS
-
     def target_ids(self, words: SceneWords) -> list[int]:
-        """`num_image_tokens` ids of words, or `constant` where a place is not for a word."""
-        free = self.num_image_tokens - len(PLACES)
+        """`NUM_TOKENS` ids of words, or `constant` where a place is not for a word."""
         if words.nothing:
-            return [constant(self.num_image_tokens - NAME_TOKENS + index) for index in range(self.num_image_tokens)]
+            return [constant(self.num_constants - NUM_TOKENS + index) for index in range(NUM_TOKENS)]
+        ids = [0] * NUM_TOKENS
         if words.layout:
-            steady = [constant(free + index) for index in range(len(PLACES) - NAME_TOKENS)]
-            return [*self._pieces(words.name, NAME_TOKENS), *steady, *self._pieces(words.layout, free)]
-        ids = []
-        for place, index in PLACES:
-            ids.append(self._pieces(getattr(words, place), index + 1)[index])
-        return ids + [constant(index) for index in range(free)]
+            steady = iter(range(len(FREE_PLACES), self.num_constants))
+            for token, place, index in PLACES:
+                ids[token] = self._pieces(words.name, NAME_TOKENS)[index] if place == "name" else constant(next(steady))
+            for (token, _), piece in zip(FREE_PLACES, self._pieces(words.layout, len(FREE_PLACES)), strict=True):
+                ids[token] = piece
+            return ids
+        for token, place, index in PLACES:
+            ids[token] = self._pieces(getattr(words, place), index + 1)[index]
+        for number, (token, _) in enumerate(FREE_PLACES):
+            ids[token] = constant(number)
+        return ids
 
     def _pieces(self, text: str, count: int) -> list[int]:
         """The first `count` ids of a text, then the filler."""
@@ -204,12 +225,12 @@ class WordReader:
 
     def read(self, tokens: torch.Tensor) -> list[dict[str, str]]:
         """For each picture the text at each place, such as `{"name": "red apple", "colour": "red", ...}`."""
-        return [self._words(row) for row in self._nearest(tokens[:, : len(PLACES)]).tolist()]
+        return [self._words(row) for row in self._nearest(tokens[:, [token for token, _, _ in PLACES]]).tolist()]
 
     def read_layouts(self, tokens: torch.Tensor) -> list[str]:
         """For each page the words of its elements, up to the first filler."""
         said = []
-        for row in self._nearest(tokens[:, len(PLACES) :]).tolist():
+        for row in self._nearest(tokens[:, [token for token, _ in FREE_PLACES]]).tolist():
             end = row.index(self.word_loss.filler) if self.word_loss.filler in row else len(row)
             said.append(self.tokenizer.decode(row[:end]).strip())
         return said
@@ -223,7 +244,7 @@ class WordReader:
     def _words(self, ids: list[int]) -> dict[str, str]:
         found: dict[str, list[int]] = {}
         ended: set[str] = set()
-        for (place, _), token in zip(PLACES, ids, strict=True):
+        for (_, place, _), token in zip(PLACES, ids, strict=True):
             found.setdefault(place, [])
             if token == self.word_loss.filler:
                 ended.add(place)

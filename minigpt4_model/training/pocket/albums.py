@@ -9,7 +9,7 @@ from ..features import FeatureCache
 from ..representation import SceneWords
 from .abilities.talk import Seen, Suits, Talk, any_scene, find, is_photograph, photograph_scene
 from .collections import CorpusError
-from .dataset import PocketPictures, words_of
+from .dataset import Pictures, words_of
 from .photographs import BEST, TaggedPhotographs, photograph_names
 from .scenes import Scene
 
@@ -33,7 +33,7 @@ def blank_example(talk: Talk) -> Example:
 class ComposedAlbum:
     """The composed pictures of a corpus; a picture's key is its number."""
 
-    def __init__(self, cache: FeatureCache, pictures: PocketPictures):
+    def __init__(self, cache: FeatureCache, pictures: Pictures):
         self.cache, self.pictures = cache, pictures
         self._scenes: dict[int, Scene] = {}  # composing takes five milliseconds, and pictures are met many times
 

@@ -17,23 +17,27 @@ from ...weights.cache import home
 from ..features import FeatureCache, build_part
 from ..representation import SceneWords
 from .collections import TRAIN
-from .scenes import ABOVE, LEFT_OF, Scene, SpriteBank, compose
+from .scenes import LEFT_OF, Scene, SpriteBank, compose
+from .speech import third_of_picture
 
 RECIPE = 1  # part of the cache's name: raise it when pictures or features change
 NUMBERS = ("", "one", "two", "three", "four")
-RELATIONS = {LEFT_OF: "left", ABOVE: "above"}
+SIDES = (("left", "right"), ("top", "bottom"))
 
 
 def words_of(scene: Scene) -> SceneWords:
     """What the image tokens are to say of a scene."""
     other = scene.other
+    alone = "" if scene.count > 1 else " ".join(third_of_picture(scene.main)) or "middle"
+    place, second_place = SIDES[scene.relation != LEFT_OF] if other else (alone, "")
     return SceneWords(
         name=scene.main.name,
         colour=scene.main.colour,
         count=NUMBERS[scene.count],
         second_name=other.name if other else "",
         second_colour=other.colour if other else "",
-        relation=RELATIONS[scene.relation] if other else "",
+        place=place,
+        second_place=second_place,
         background=scene.background,
         medium=scene.medium,
     )
@@ -84,3 +88,36 @@ class PocketPictures:
 
     def scene(self, index: int) -> Scene:
         return self.compose(index)[1]
+
+
+class JoinedPictures:
+    """Several sets of composed pictures of one split as one, numbered through: so pairs and counts can be had in plenty.
+
+    Raises `ValueError` when no set has a picture.
+    """
+
+    def __init__(self, *sets: PocketPictures):
+        self.sets = [some for some in sets if some.count]
+        if not self.sets:
+            raise ValueError("There are no pictures to compose: --pictures, --pairs and --counts are all zero.")
+        self.bank = self.sets[0].bank
+        self.count = sum(some.count for some in self.sets)
+
+    @property
+    def name(self) -> str:
+        """What they are made of."""
+        return " ".join(some.directory.name for some in self.sets)
+
+    def features(self, model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4ImageProcessor) -> FeatureCache:
+        """`(count, tokens, Dv)`, as those of the sets."""
+        return FeatureCache([part for some in self.sets for part in some.features(model, processor).parts])
+
+    def scene(self, index: int) -> Scene:
+        for some in self.sets:
+            if index < some.count:
+                return some.scene(index)
+            index -= some.count
+        raise IndexError(f"There are {self.count} pictures.")
+
+
+Pictures = PocketPictures | JoinedPictures

@@ -133,11 +133,19 @@ def pair_colours(scene: Scene, chance: random.Random) -> str:
     return f"{capitalised(the(first))} {is_(first)} {first.colour} and {the(second)} {is_(second)} {second.colour}."
 
 
-def place_in_picture(thing: SceneObject) -> str:
-    """In which third of the picture the middle of a thing lies."""
+def third_of_picture(thing: SceneObject) -> list[str]:
+    """In which third of the picture the middle of a thing lies, down and across, such as `["top", "left"]`; `[]` is the middle."""
     left, top, right, bottom = thing.box
     across = ("left", "", "right")[min(2, (left + right) // 2 * 3 // SIDE)]
     down = ("top", "", "bottom")[min(2, (top + bottom) // 2 * 3 // SIDE)]
+    return [word for word in (down, across) if word]
+
+
+def place_in_picture(thing: SceneObject) -> str:
+    """Where the middle of a thing lies, in words: "in the top left corner"."""
+    words = third_of_picture(thing)
+    down = words[0] if words and words[0] in ("top", "bottom") else ""
+    across = words[-1] if words and words[-1] in ("left", "right") else ""
     if across and down:
         return f"in the {down} {across} corner"
     if across:

@@ -18,7 +18,7 @@ from .abilities.talk import Talk
 from .albums import SAYS_NOTHING, ComposedAlbum, PhotographAlbum, blank_example, picture_words
 from .captions import ask_caption
 from .colours import COLOURS
-from .dataset import NUMBERS, RELATIONS, PocketPictures, words_of
+from .dataset import NUMBERS, SIDES, Pictures, PocketPictures, words_of
 from .imagenet_names import class_names
 from .judge import names_it
 from .photographs import TaggedPhotographs
@@ -47,7 +47,7 @@ def jitter(
     return torch.cat([torch.where(covered, patches[:, :1], changed), tags], dim=1)
 
 
-def scene_words(cache: FeatureCache, pictures: PocketPictures) -> Source:
+def scene_words(cache: FeatureCache, pictures: Pictures) -> Source:
     """Composed pictures for the representation stage."""
     # Composing takes five milliseconds, which at this stage's pace would be half its time: do it once.
     words = [words_of(pictures.scene(index)) for index in range(pictures.count)]
@@ -80,7 +80,7 @@ def blank_words(blank: torch.Tensor) -> Source:
 
 def scene_conversations(
     cache: FeatureCache,
-    pictures: PocketPictures,
+    pictures: Pictures,
     stage: int,
     shares: Mapping[str, float] | None = None,
     blank: torch.Tensor | None = None,
@@ -108,7 +108,7 @@ def scene_conversations(
 
 def photograph_conversations(
     photographs: TaggedPhotographs,
-    pictures: PocketPictures | None = None,
+    pictures: Pictures | None = None,
     cache: FeatureCache | None = None,
     shares: Mapping[str, float] | None = None,
 ) -> ConversationSource:
@@ -124,7 +124,7 @@ def photograph_conversations(
     return draw
 
 
-def conversations_without_pictures(pictures: PocketPictures, cache: FeatureCache, blank: torch.Tensor) -> ConversationSource:
+def conversations_without_pictures(pictures: Pictures, cache: FeatureCache, blank: torch.Tensor) -> ConversationSource:
     """Questions about a picture that is not there, and small talk, behind the blank picture."""
     album, stock, weights = ComposedAlbum(cache, pictures), Stock(pictures.bank.sprites), shares_of(NOTHING)
 
@@ -227,7 +227,8 @@ def all_words(sprites: Sequence[Sprite]) -> list[SceneWords]:
     words += [SceneWords(name="", colour=colour, background=colour) for colour in COLOURS]
     words += [SceneWords(name="", count=number) for number in NUMBERS]
     words += [SceneWords(name="web page", layout=word) for word in LAYOUT_WORDS]
-    return words + [SceneWords(name="", relation=relation) for relation in RELATIONS.values()]
+    words += [SceneWords(name="", place=first, second_place=second) for first, second in SIDES]
+    return words + [SceneWords(name="", place="middle")]
 
 
 def build_word_loss(

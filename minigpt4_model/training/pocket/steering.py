@@ -1,6 +1,6 @@
 """How the free image tokens make the LLM answer: learned on words, before there are pictures.
 
-The representation stage fills 14 of the 32 places with words, or up to 22 for a sketched page. A 135 M LLM that reads a few
+The representation stage fills 16 of the 32 places with words, or up to 20 for a sketched page. A 135 M LLM that reads a few
 words in front of a question rambles about riddles; what it should do is answer from them. That much is the same for every
 picture, so it can be learned without any: these places hold the true words' embeddings, and the others are constants
 `(constants, D)` that prompt tuning (Lester et al. 2021) finds: some for pictures, some for pages, some for the blank picture
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, Example, render_batch
-from ..representation import WordPlaces
+from ..representation import FREE_PLACES, WordPlaces
 from ..schedule import LearningRate
 from .abilities.no_picture import no_picture
 from .abilities.photographs import photograph_turn
@@ -39,10 +39,12 @@ PAGES_EVERY = 6
 START = " The words above say what the picture shows. Short, true answer in one plain sentence:"
 
 
-def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor, count: int) -> torch.Tensor:
-    """`(count, D)`: the embeddings of a request in plain words, repeated or cut to fit."""
-    ids = processor.tokenizer(START, add_special_tokens=False).input_ids
-    return model.get_input_embeddings().weight.detach()[torch.tensor((ids * count)[:count])].float().clone()
+def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4Processor) -> torch.Tensor:
+    """`(constants, D)`: embeddings of the words between those of a picture; for pages and the blank picture, of a request, repeated."""
+    between = [processor.tokenizer(word, add_special_tokens=False).input_ids[0] for _, word in FREE_PLACES]
+    asked = processor.tokenizer(START, add_special_tokens=False).input_ids
+    ids = (between + asked * WordPlaces.num_constants)[: WordPlaces.num_constants]
+    return model.get_input_embeddings().weight.detach()[torch.tensor(ids)].float().clone()
 
 
 def draw_examples(pictures: PocketPictures, stock: Stock, step: int, batch_size: int) -> list[Example]:
@@ -81,7 +83,7 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
     model.requires_grad_(False)
     pictures, places = PocketPictures(1), WordPlaces(processor.tokenizer, processor.num_image_tokens)
     stock = Stock(pictures.bank.sprites)
-    free = initial_tokens(model, processor, places.num_constants).requires_grad_(True)
+    free = initial_tokens(model, processor).requires_grad_(True)
     optimizer = torch.optim.AdamW([free], lr=learning_rate, weight_decay=0.0)
     rate = LearningRate(learning_rate, learning_rate / 20, learning_rate / 20, min(20, max_steps), max_steps)
     words = model.get_input_embeddings().weight

@@ -31,7 +31,7 @@ from ..trainer import Trainer
 from . import stages
 from .architecture import WITH_TAGS, build_untrained
 from .collections import HELD_OUT_STYLE, CorpusError
-from .dataset import PocketPictures
+from .dataset import JoinedPictures, PocketPictures
 from .names import HELD_OUT_FILE
 from .photographs import PhotographCrops, TaggedPhotographs
 from .sketches.sources import PocketSketches, sketch_conversations, sketch_words
@@ -72,7 +72,6 @@ TESTS = {
     "emojione": PocketPictures(150, HELD_OUT_STYLE, ("emojione",), "single"),
     "held_out_files": PocketPictures(150, HELD_OUT_FILE, None, "single"),
 }
-SKETCHES = 4000
 TEST_SKETCHES = PocketSketches(100, held_out=True)
 
 
@@ -85,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", metavar="DIR", help="The checkpoint to start from; the representation stage needs none.")
     parser.add_argument("--free-tokens", type=Path, metavar="FILE", help="What `steering` wrote; the representation stage aims at it.")
     parser.add_argument("--pictures", type=int, default=16000, help="How many training pictures to compose (default: 16000).")
+    parser.add_argument("--pairs", type=int, default=0, help="How many pictures of two things beside those (default: none).")
+    parser.add_argument("--counts", type=int, default=0, help="How many pictures of one to four of a thing beside those (default: none).")
+    parser.add_argument("--pages", type=int, default=4000, help="How many sketches of pages to draw (default: 4000).")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2).")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is).")
     recipe = [option.name for option in dataclasses.fields(Recipe)]
@@ -114,7 +116,8 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     arguments = from_flags(args, TrainingArguments, **{name: value for name, value in vars(recipe).items() if name in shared})
     accelerator = processes.build_accelerator(arguments.mixed_precision, args.device)
     model, processor = load_model(args.init, device="cpu", dtype="bfloat16") if args.init else build_untrained()
-    pictures = PocketPictures(args.pictures)
+    pairs, counts = PocketPictures(args.pairs, kind="pair"), PocketPictures(args.counts, kind="count")
+    pictures = JoinedPictures(PocketPictures(args.pictures), pairs, counts)
     cache = pictures.features(model, processor.image_processor)
     tests = {
         name: stages.NamingTest(test.features(model, processor.image_processor), [test.scene(index).main for index in range(test.count)])
@@ -129,7 +132,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     free_tokens = load_free_tokens(args.free_tokens) if args.free_tokens else None
     word_loss = stages.build_word_loss(model, places, stages.all_words(pictures.bank.sprites), free_tokens)
     share = recipe.photographs if photographs else 0.0
-    sketches = PocketSketches(SKETCHES if recipe.sketches else 0)
+    sketches = PocketSketches(args.pages if recipe.sketches else 0)
     pages = sketches.features(model, processor.image_processor) if recipe.sketches else None
     if args.stage == "representation":
         reader = WordReader(processor.tokenizer, word_loss)
@@ -177,7 +180,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             recipe.word_weight,
             apart=None if pages is None else (round(1 / recipe.sketches), sketch_conversations(pages, sketches)),
         )
-    binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.directory.name}
+    binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.name}
     binding["--no-picture"] = str(recipe.no_picture)
     binding["--sketches"] = f"{recipe.sketches} {sketches.directory.name}" if recipe.sketches else "0"
     if free_tokens is not None:
