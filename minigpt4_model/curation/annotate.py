@@ -67,7 +67,7 @@ def build_annotation_server(project: Project, overlap: float):
     from .annotation_page import STYLE, build_page
 
     page = build_page(Actions(project, overlap), f"Check descriptions: {project.folder.resolve().name}")
-    return build_server(page, styles=[STYLE], routes=lambda server: _add_pictures(server, project))
+    return build_server(page, styles=[STYLE], scripts=[], routes=lambda server: _add_pictures(server, project))
 
 
 def _add_pictures(server, project: Project) -> None:

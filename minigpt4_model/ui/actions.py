@@ -8,12 +8,13 @@ import dataclasses
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..chat.backends.base import AnswerStream, Backend, BackendError
+from ..chat.backends.base import Answer, AnswerStream, Backend, BackendError
 from ..chat.messages import MessageError
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
@@ -45,6 +46,7 @@ class Shown(NamedTuple):
     chat: Any = gr.skip()
     box: Any = gr.skip()
     status: Any = gr.skip()
+    settled: Any = gr.skip()
 
 
 class Refused(Exception):
@@ -70,7 +72,7 @@ class Actions:
             conversation, note = self._store.open(), EXPIRED if ticket else ""
         exchanges = conversation.exchanges
         note = note or (exchanges[-1].note if exchanges else "")
-        return Shown(conversation.id, chat_messages(exchanges), box_idle(), status_html(note))
+        return Shown(conversation.id, chat_messages(exchanges), box_idle(), status_html(note), _settled())
 
     def ask(self, conversation_id: str | None, typed: dict, *controls) -> Iterator[Shown]:
         """Send what is in the box. If a picture is refused nothing is sent: the text and the other pictures stay in the box."""
@@ -160,6 +162,9 @@ class Actions:
         """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving."""
         asked = conversation.exchanges[-1:]  # none, if the conversation was cleared meanwhile
         pictures = [picture for exchange in asked for picture in exchange.pictures]
+        if settings.seed is None:
+            settings = dataclasses.replace(settings, seed=secrets.randbelow(2**31))  # so that the answer can be had again
+        run.prepare(settings)
         notices = [*notices, *dict.fromkeys(picture.notice for picture in pictures if picture.notice)]
         stream, shown = None, ""
         try:
@@ -177,14 +182,14 @@ class Actions:
                 run.write(text, note=note)
                 yield self._show(conversation, note=note, warning=False)
             cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
-            run.write(shown, STOPPED if cut else FINISHED, _joined([report(stream.answer), *notices]))
+            run.write(shown, STOPPED if cut else FINISHED, _joined([report(stream.answer), *notices]), stream.answer)
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
-            run.write(_written(stream), FAILED, str(fault))
+            run.write(_written(stream), FAILED, str(fault), _details(stream))
         except Exception:
             logger.exception("The answer failed.")
-            run.write(_written(stream), FAILED, BROKEN)
+            run.write(_written(stream), FAILED, BROKEN, _details(stream))
         finally:
-            run.write(_written(stream), STOPPED, "Stopped.")  # if the visitor left; otherwise all is written
+            run.write(_written(stream), STOPPED, "Stopped.", _details(stream))  # if the visitor left; otherwise all is written
         # Gradio shows the last values again when an action ends, so even a replaced one ends with what is true now.
         last = conversation.exchanges[-1:]
         note, failed = (last[0].note, last[0].state == FAILED) if last else ("", False)
@@ -197,10 +202,11 @@ class Actions:
             return None
 
     def _begin_anew(self, box) -> Shown:
-        return Shown(self._store.open().id, [], box, status_html(EXPIRED, warning=True))
+        return Shown(self._store.open().id, [], box, status_html(EXPIRED, warning=True), _settled())
 
     def _show(self, conversation: Conversation, box=None, note: str = "", warning: bool = True) -> Shown:
-        return Shown(gr.skip(), chat_messages(conversation.exchanges), box or gr.skip(), status_html(note, warning=warning))
+        settled = gr.skip() if conversation.busy else _settled()
+        return Shown(gr.skip(), chat_messages(conversation.exchanges), box or gr.skip(), status_html(note, warning=warning), settled)
 
     @staticmethod
     def _position(conversation: Conversation, message: int) -> int | None:
@@ -240,6 +246,15 @@ class Actions:
 
 def _written(stream: AnswerStream | None) -> str:
     return stream.answer.text if stream else ""
+
+
+def _details(stream: AnswerStream | None) -> Answer | None:
+    return stream.answer if stream else None
+
+
+def _settled() -> str:
+    """A value of `PageParts.settled` that was not there before."""
+    return str(time.monotonic_ns())
 
 
 def _joined(notes: Sequence[str]) -> str:

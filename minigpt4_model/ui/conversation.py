@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..chat.backends.base import AnswerStream
+from ..chat.backends.base import Answer, AnswerStream
 from ..chat.pictures import LoadedPicture
+from ..chat.settings import GenerationSettings
 from .stored_pictures import PictureFiles, StoredPicture
 
 # States of an answer: being written, or why it ended.
@@ -31,13 +32,18 @@ class ConversationBusy(RuntimeError):
 
 @dataclass(frozen=True)
 class Exchange:
-    """One question with its pictures, and the answer as far as it has come. `note` is what the status line says about it."""
+    """One question with its pictures, and the answer as far as it has come. `note` is what the status line says about it.
+
+    `settings`, with the seed that was drawn, make the same answer again. `details`, once it has ended, are its tokens and figures.
+    """
 
     question: str
     pictures: tuple[StoredPicture, ...] = ()
     answer: str = ""
     state: str = WAITING
     note: str = ""
+    settings: GenerationSettings | None = None
+    details: Answer | None = dataclasses.field(default=None, compare=False)
 
 
 class Run:
@@ -63,12 +69,19 @@ class Run:
         if self._stream is not None:
             self._stream.cancel()
 
-    def write(self, answer: str, state: str = WAITING, note: str = "") -> None:
+    def prepare(self, settings: GenerationSettings) -> None:
+        """The settings that the answer is made with."""
+        self._change(settings=settings)
+
+    def write(self, answer: str, state: str = WAITING, note: str = "", details: Answer | None = None) -> None:
+        self._change(answer=answer, state=state, note=note, details=details)
+
+    def _change(self, **changed) -> None:
         with self._conversation._lock:
             if self.current:
-                last = self._conversation._exchanges[-1]
-                self._conversation._exchanges[-1] = dataclasses.replace(last, answer=answer, state=state, note=note)
-                if state != WAITING:
+                last = dataclasses.replace(self._conversation._exchanges[-1], **changed)
+                self._conversation._exchanges[-1] = last
+                if last.state != WAITING:
                     self._conversation._run = None
 
 

@@ -1,16 +1,27 @@
-"""The top of the page: what this is, which preset runs, what it is made of and what it is good at."""
+"""The top of the page: what this is, which preset runs, what it is made of and what it is good at; and a button for each panel."""
 
 import html
 import re
+from collections.abc import Sequence
 
 import gradio as gr
 
 from ..chat.backends.base import BackendDescription
 from ..presets import PRESETS
+from .icons import icon
+from .texts import label
 
 
-def build_header_panel(description: BackendDescription) -> None:
-    gr.HTML(header_html(description), elem_id="header")
+def build_header_panel(description: BackendDescription, panels: Sequence[tuple[str, str]]) -> None:
+    """`panels`: the name and the icon of each, in the order of their buttons."""
+    buttons = "".join(panel_button(name, picture) for name, picture in panels)
+    gr.HTML(f"<div>{header_html(description)}</div><nav>{buttons}</nav>", elem_id="header")
+
+
+def panel_button(name: str, picture: str) -> str:
+    """A button that opens the panel `name`; `page.js` makes it work."""
+    expands = f'data-panel="{name}" aria-controls="panel-{name}" aria-expanded="false"'
+    return f'<button type="button" {expands}>{icon(picture)}<span>{label("panel." + name)}</span></button>'
 
 
 def header_html(description: BackendDescription) -> str:

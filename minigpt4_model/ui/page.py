@@ -1,4 +1,15 @@
-"""The page: its panels in order, and which event starts which action."""
+"""The page: chat, panels beside it, and which event starts which action.
+
+To add a panel:
+
+1. write one file with `build(page: PageParts) -> None`, which lays out the panel's components and wires their events;
+2. give it a row in `PANELS`, and its title as `panel.NAME` in `texts/en.json` (and the other languages);
+3. style it in `style.css` below `#panel-NAME`.
+
+`PageParts` (`panel.py`) is all it gets, and enough: `page.on_settled(show, inputs, outputs)` calls `show(conversation, ...)` whenever
+the conversation has changed and is at rest; `page.ask_on(button.click, question, inputs)` sends a question; `open_panel(NAME)` is the
+`js` that shows a panel. Listeners take `**page.quick`. The panel's texts are in `texts.py`'s care.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,11 +22,15 @@ from .chat_panel import build_box, build_chat
 from .conversation import ConversationStore
 from .demo_questions import DemoQuestion
 from .header_panel import build_header_panel
+from .icons import icon
+from .panel import MAX_ANSWERS, PageParts, Panel
 from .settings_panel import build_settings_panel
 from .status_panel import build_status_panel
+from .texts import label
 
-# Answers written at the same time; a backend that computes one at a time lets the others wait.
-MAX_ANSWERS = 16
+# In the order of their buttons; the settings come last.
+PANELS: list[Panel] = []
+
 MAX_WAITING = 64
 HOUR = 3600
 
@@ -27,52 +42,65 @@ _KEEP_TICKET = "(id) => { try { sessionStorage.setItem('minigpt4-conversation', 
 
 def build_page(backend: Backend, store: ConversationStore, examples: Sequence[DemoQuestion] = ()) -> gr.Blocks:
     """The page for `backend`; it is not served yet."""
-    actions = Actions(backend, store)
     about = backend.description
     with gr.Blocks(title=about.title, analytics_enabled=False, fill_height=True, delete_cache=(HOUR, 24 * HOUR)) as page:
-        conversation = gr.State(None)
+        conversation, settled = gr.State(None), gr.State("")
         ticket = gr.Textbox(visible="hidden", label="Conversation", elem_id="ticket")
-        controls = build_settings_panel(about.settings)
-        build_header_panel(about)
-        chat = build_chat(examples)
-        status = build_status_panel()
-        box = build_box()
+        build_header_panel(about, [*((panel.name, panel.icon) for panel in PANELS), ("settings", "settings")])
+        with gr.Row(elem_id="columns"):
+            with gr.Column(elem_id="main"):
+                chat = build_chat(examples)
+                status = build_status_panel()
+                box = build_box()
+            with gr.Column(elem_id="dock"):
+                with _panel_column("settings"):
+                    controls = build_settings_panel(about.settings)
+                parts = PageParts(backend, store, Actions(backend, store), examples, conversation, chat, box, status, settled, controls)
+                for panel in PANELS:
+                    with _panel_column(panel.name, panel.wide):
+                        panel.build(parts)
         ready = gr.HTML("", elem_id="ready")
 
-        shown = [conversation, chat, box, status]
-        quick = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-        answering = {
-            "outputs": shown,
-            "api_visibility": "private",
-            "show_progress": "minimal",
-            "show_progress_on": chat,
-            "concurrency_limit": MAX_ANSWERS,
-            "concurrency_id": "answer",
-        }
-
-        def retry(conversation_id, event: gr.RetryData, *values):
-            yield from actions.retry(conversation_id, event.index, *values)
-
-        def edit(conversation_id, event: gr.EditData, *values):
-            yield from actions.edit(conversation_id, event.index, event.value, *values)
-
-        def undo(conversation_id, event: gr.UndoData):
-            return actions.undo(conversation_id, event.index)
-
-        def ask_example(conversation_id, event: gr.SelectData, *values):
-            yield from actions.ask_example(conversation_id, examples[event.index], *values)
-
-        box.submit(actions.ask, [conversation, box, *controls], **answering)
-        chat.example_select(ask_example, [conversation, *controls], **answering)
-        chat.retry(retry, [conversation, *controls], **answering)
-        chat.edit(edit, [conversation, *controls], **answering)
-        chat.undo(undo, [conversation], shown, **quick)
-        chat.clear(actions.clear, [conversation], shown, **quick)
-        box.stop(actions.stop, [conversation], None, **quick)
-
+        _wire_chat(parts)
         keep_ticket = {"fn": None, "inputs": [ticket], "outputs": [ticket], "js": _KEEP_TICKET, "api_visibility": "private"}
-        conversation.change(lambda conversation_id: conversation_id, [conversation], [ticket], **quick).then(**keep_ticket)
-        opened = page.load(actions.come_back, [ticket], shown, js=_READ_TICKET, **quick)
-        opened.then(partial(str, '<span id="app-ready"></span>'), None, ready, **quick)
+        conversation.change(lambda conversation_id: conversation_id, [conversation], [ticket], **parts.quick).then(**keep_ticket)
+        opened = page.load(parts.actions.come_back, [ticket], parts.shown, js=_READ_TICKET, **parts.quick)
+        opened.then(partial(str, '<span id="app-ready"></span>'), None, ready, **parts.quick)
     page.queue(max_size=MAX_WAITING, api_open=False, default_concurrency_limit=MAX_ANSWERS)
     return page
+
+
+def _panel_column(name: str, wide: bool = False) -> gr.Column:
+    """The column of a panel, with its title and a button to close it."""
+    column = gr.Column(elem_id=f"panel-{name}", elem_classes=["panel", "wide"] if wide else ["panel"])
+    with column:
+        # Not in an attribute: what Gradio translates there would end at its first quotation mark.
+        close = f'<button type="button" data-panel="{name}">{icon("close")}<span class="unseen">{label("panel.close")}</span></button>'
+        gr.HTML(f'<h2 tabindex="-1">{label("panel." + name)}</h2>{close}', elem_classes="panel-title")
+    return column
+
+
+def _wire_chat(parts: PageParts) -> None:
+    """The events of the chat and of the box."""
+    actions, chat, box = parts.actions, parts.chat, parts.box
+    conversation, controls, answering, quick = parts.conversation, parts.controls, parts.answering, parts.quick
+
+    def retry(conversation_id, event: gr.RetryData, *values):
+        yield from actions.retry(conversation_id, event.index, *values)
+
+    def edit(conversation_id, event: gr.EditData, *values):
+        yield from actions.edit(conversation_id, event.index, event.value, *values)
+
+    def undo(conversation_id, event: gr.UndoData):
+        return actions.undo(conversation_id, event.index)
+
+    def ask_example(conversation_id, event: gr.SelectData, *values):
+        yield from actions.ask_example(conversation_id, parts.examples[event.index], *values)
+
+    box.submit(actions.ask, [conversation, box, *controls], **answering)
+    chat.example_select(ask_example, [conversation, *controls], **answering)
+    chat.retry(retry, [conversation, *controls], **answering)
+    chat.edit(edit, [conversation, *controls], **answering)
+    chat.undo(undo, [conversation], parts.shown, **quick)
+    chat.clear(actions.clear, [conversation], parts.shown, **quick)
+    box.stop(actions.stop, [conversation], None, **quick)

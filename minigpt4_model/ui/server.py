@@ -6,7 +6,8 @@ from pathlib import Path
 import fastapi
 import gradio as gr
 
-from .look import STYLE, build_theme
+from .look import SCRIPT, STYLE, build_theme
+from .texts import build_i18n
 
 MAX_FILE_SIZE = "20mb"
 
@@ -47,9 +48,15 @@ class SecurityHeaders:
 
 
 def build_server(
-    page: gr.Blocks, styles: Sequence[Path] = (STYLE,), routes: Callable[[fastapi.FastAPI], None] = lambda server: None
+    page: gr.Blocks,
+    styles: Sequence[Path] = (STYLE,),
+    routes: Callable[[fastapi.FastAPI], None] = lambda server: None,
+    scripts: Sequence[Path] = (SCRIPT,),
 ) -> fastapi.FastAPI:
-    """An application with the page at `/` and `/healthz`; `routes` adds further ones, before the page takes every path."""
+    """An application with the page at `/` and `/healthz`; `routes` adds further ones, before the page takes every path.
+
+    `styles` and `scripts` are files that the page begins with.
+    """
     server = fastapi.FastAPI(title="MiniGPT-4", docs_url=None, redoc_url=None, openapi_url=None)
     server.add_middleware(SecurityHeaders)
 
@@ -64,6 +71,8 @@ def build_server(
         path="/",
         theme=build_theme(),
         css_paths=list(styles),
+        head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in scripts),
+        i18n=build_i18n(),
         footer_links=[],
         max_file_size=MAX_FILE_SIZE,
         run_history=False,

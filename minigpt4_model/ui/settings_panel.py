@@ -1,4 +1,4 @@
-"""The sidebar: one control for each field of `GenerationSettings`, made from its metadata."""
+"""The settings: one control for each field of `GenerationSettings`, made from its metadata."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,17 +11,16 @@ from ..chat.settings import GenerationSettings, SettingsError
 
 def build_settings_panel(defaults: GenerationSettings) -> list[Component]:
     """The controls, in the order of the fields. A field that may be empty gets a text box, a switch a checkbox, the others a slider."""
-    with gr.Sidebar(open=False, width=330, position="right", elem_id="settings", label="Settings"):
-        gr.Markdown("## Settings\nThey apply from the next answer on.")
-        controls, group = [], None
-        for option in dataclasses.fields(GenerationSettings):
-            if group not in (None, option.metadata["group"]):
-                gr.Markdown(f"### {option.metadata['group']}")
-            group = option.metadata["group"]
-            controls.append(_control(option, getattr(defaults, option.name)))
-        reset = gr.Button("Back to the defaults", size="sm", elem_id="reset-settings")
-        shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
-        reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
+    gr.Markdown("They apply from the next answer on.")
+    controls, group = [], None
+    for option in dataclasses.fields(GenerationSettings):
+        if group not in (None, option.metadata["group"]):
+            gr.Markdown(f"### {option.metadata['group']}")
+        group = option.metadata["group"]
+        controls.append(_control(option, getattr(defaults, option.name)))
+    reset = gr.Button("Back to the defaults", size="sm", elem_id="reset-settings")
+    shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
+    reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
     return controls
 
 

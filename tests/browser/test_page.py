@@ -244,7 +244,7 @@ def test_html_is_text_in_questions_and_answers(visit, echo_url):
 
 def test_a_setting_reaches_the_backend_and_can_be_put_back(visit, echo_url):
     chat = Chat(visit(echo_url))
-    chat.page.locator("#settings .toggle-button").click()
+    chat.page.locator("#header [data-panel=settings]").click()
     tokens = chat.page.locator("#setting-max_new_tokens input[type=number]")
     tokens.fill("3")
     tokens.press("Tab")
@@ -300,4 +300,4 @@ def test_the_keyboard_alone_is_enough(visit, slow_echo_url):
         page.keyboard.press("Shift+Tab")
         names.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.className"))
     assert {"Retry", "Undo", "Edit", "Clear"} <= set(names)
-    assert page.evaluate("[...document.querySelectorAll('#settings input')].every(i => getComputedStyle(i).visibility === 'hidden')")
+    assert page.evaluate("[...document.querySelectorAll('#dock input')].every(input => !input.checkVisibility())")

@@ -24,11 +24,11 @@ def test_the_pocket_preset_answers_about_the_picture_that_it_is_shown(visit, poc
     chat = Chat(visit(pocket_url))
     expect(chat.page.locator("#header")).to_contain_text("SmolLM2-135M-Instruct")
     # Without chance in the choice of words, only what the model sees can make two answers differ.
-    chat.page.locator("#settings .toggle-button").click()
+    chat.page.locator("#header [data-panel=settings]").click()
     temperature = chat.page.locator("#setting-temperature input[type=number]")
     temperature.fill("0")
     temperature.press("Tab")
-    chat.page.locator("#settings .toggle-button").click()
+    chat.page.locator("#header [data-panel=settings]").click()
     one, other = load_demo_questions()[:2]
     answers = [describe(chat, example.picture) for example in (one, other, one)]
     assert all(answer.strip() for answer in answers)
