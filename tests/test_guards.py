@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minigpt4_model.chat.backends.base import Answer
-from minigpt4_model.chat.decoding import StopRules, TextAssembler, TokenSampler, write_answer
+from minigpt4_model.chat.decoding import AnswerWriter, StopRules, TextAssembler, TokenSampler
 from minigpt4_model.chat.guards import LEAKED, LOOPED, SWITCHED, GuardFactory, Guards, is_looping, leaks_of
 from minigpt4_model.chat.messages import Turn
 from minigpt4_model.chat.settings import GenerationSettings
@@ -164,18 +164,16 @@ def babble(template, said, seed, settings):
         return torch.randn(len(tokenizer), generator=numbers)
 
     answer = Answer()
-    pieces = write_answer(
+    writer = AnswerWriter(
         answer,
-        advance(0),
-        advance,
-        sampler=TokenSampler(settings, seed, guards=guards),
-        text=TextAssembler(tokenizer, template, guards),
-        rules=rules,
-        guards=guards,
+        TokenSampler(settings, seed, guards=guards),
+        TextAssembler(tokenizer, template, guards),
+        rules,
+        guards,
         limit=50,
         on_token=lambda: None,
     )
-    return "".join(pieces), answer
+    return "".join(writer.write(advance(0), advance)), answer
 
 
 @pytest.mark.parametrize("template", [CHATML, VICUNA_V0], ids=["byte level", "sentencepiece"])

@@ -1,5 +1,7 @@
 """Several conversations answered side by side: the same words as one at a time."""
 
+import dataclasses
+
 import pytest
 
 from minigpt4_model.chat.engine import Engine
@@ -45,21 +47,33 @@ def test_rows_end_by_themselves(engine):
         assert {"guard", "stop"} <= {answer.finish_reason for answer in alone}
 
 
-def test_a_seed_repeats_the_batch(engine):
+def test_each_row_has_the_settings_and_guards_it_has_alone(engine):
+    """The visual contrast reads rows with pictures twice, those without once; crops and the script guard differ from row to row."""
+    talks = [*TALKS, [user("Отвечай по-русски")]]
+    said = {}
+    for name, value in {"visual_contrast": 1.5, "image_crops": True, "script_guard": True, "num_beams": 2, "loop_guard": 0}.items():
+        settings = dataclasses.replace(GREEDY, **{name: value})
+        alone = [engine.answer(talk, settings) for talk in talks]
+        together = answer_together(engine, talks, settings)
+        for field in ("token_ids", "text", "finish_reason", "notices"):
+            assert [getattr(answer, field) for answer in together] == [getattr(answer, field) for answer in alone], (name, field)
+        said[name] = [answer.token_ids for answer in alone]
+    assert said["visual_contrast"] != said["loop_guard"] != said["image_crops"]
+
+
+def test_a_seed_is_that_of_the_first(engine):
     settings = GenerationSettings(temperature=1.2, max_new_tokens=12, seed=3)
-    first, again = ([answer.text for answer in answer_together(engine, TALKS, settings)] for _ in range(2))
-    other = [answer.text for answer in answer_together(engine, TALKS, GenerationSettings(temperature=1.2, max_new_tokens=12, seed=4))]
-    assert first == again != other
+    together = [answer.text for answer in answer_together(engine, TALKS, settings)]
+    assert together == [engine.generate(talk, dataclasses.replace(settings, seed=3 + number)) for number, talk in enumerate(TALKS)]
+    assert together != [answer.text for answer in answer_together(engine, TALKS, dataclasses.replace(settings, seed=9))]
+    twice = answer_together(engine, [TALKS[0]] * 4, settings)
+    assert len({answer.text for answer in twice}) > 1
+
+
+def test_nobody_asks_and_nobody_waits(engine):
+    assert answer_together(engine, [], GREEDY) == []
 
 
 def test_a_picture_that_is_none_stops_the_batch(engine, tmp_path):
     with pytest.raises(PictureError, match="nothing.png"):
         answer_together(engine, [[user({"type": "image", "image": tmp_path / "nothing.png"}, "what")]], GREEDY)
-
-
-def test_cancelling_ends_all(engine):
-    answers = answer_together(engine, TALKS, GREEDY)
-    looked = iter(range(10**6))
-    cut = answer_together(engine, TALKS, GREEDY, lambda: next(looked) > 20)
-    assert sum(len(answer.token_ids) for answer in cut) < sum(len(answer.token_ids) for answer in answers)
-    assert "cancelled" in {answer.finish_reason for answer in cut} <= {"cancelled", "stop"}

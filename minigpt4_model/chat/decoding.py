@@ -1,4 +1,4 @@
-"""From logits to tokens and from tokens to text: sampling, stops, and the pieces that people see. `write_answer` is the loop.
+"""From logits to tokens and from tokens to text: sampling, stops, and the pieces that people see. `AnswerWriter` is the loop.
 
 Knows nothing of prompts, caches, threads or of what makes the logits, so it is the same for every engine. Sampling uses transformers'
 logits processors in transformers' order, with a random generator of its own, so an answer depends on its seed and on nothing else in
@@ -203,49 +203,53 @@ class TextAssembler:
         return piece
 
 
-def write_answer(
-    answer: Answer,
-    logits: torch.Tensor,
-    advance: Callable[[int], torch.Tensor],
-    *,
-    sampler: TokenSampler,
-    text: TextAssembler,
-    rules: StopRules,
-    guards: Guards,
-    limit: int,
-    on_token: Callable[[], None],
-    logprobs: LogprobReader | None = None,
-) -> Iterator[str]:
-    """The pieces of an answer, token by token; fills `answer` up to its end.
+@dataclass(frozen=True)
+class AnswerWriter:
+    """Writes one answer from the logits behind its prompt and behind each of its tokens. `limit` is its most tokens.
 
-    `logits` are those behind the prompt, `advance(token)` gives those behind one more token: `(V,)`, or two rows as `TokenSampler` takes
-    them. It is never called for the last token. `on_token` is called when a token was chosen, before its piece is given. `logprobs`
-    fills `answer.logprobs`.
+    `on_token` is called when a token was chosen, before its piece is given. `logprobs` fills `answer.logprobs`.
     """
-    ids = answer.token_ids
-    while not answer.finish_reason:
-        token = sampler.sample(logits, ids)
+
+    answer: Answer
+    sampler: TokenSampler
+    text: TextAssembler
+    rules: StopRules
+    guards: Guards
+    limit: int
+    on_token: Callable[[], None]
+    logprobs: LogprobReader | None = None
+
+    def write(self, logits: torch.Tensor, advance: Callable[[int], torch.Tensor]) -> Iterator[str]:
+        """The pieces, token by token. `advance(token)` gives the logits behind one more; it is never called for the last."""
+        while not self.answer.finish_reason:
+            piece = self.write_token(logits)
+            if piece:
+                yield piece
+            if not self.answer.finish_reason:
+                logits = advance(self.answer.token_ids[-1])
+
+    def write_token(self, logits: torch.Tensor) -> str:
+        """One more token, from logits as `TokenSampler` takes them; the text that can be shown after it, which may be none.
+
+        Fills the answer, up to its `finish_reason` when this was the last token. Its text is left to the reader.
+        """
+        answer, ids = self.answer, self.answer.token_ids
+        token = self.sampler.sample(logits, ids)
         ids.append(token)
         answer.usage.completion_tokens = len(ids)
-        on_token()
-        if token in rules.end_tokens:
+        self.on_token()
+        if token in self.rules.end_tokens:
             answer.finish_reason = "stop"
-            break
-        if logprobs:
-            answer.logprobs.append(logprobs.read(logits, token))
-        piece = text.push(token)
-        if piece:
-            yield piece
-        if not text.stopped_by and (text.stopped or rules.reached(ids)):
+            return self.text.finish()
+        if self.logprobs:
+            answer.logprobs.append(self.logprobs.read(logits, token))
+        piece = self.text.push(token)
+        if not self.text.stopped_by and (self.text.stopped or self.rules.reached(ids)):
             answer.finish_reason = "stop"
-        elif guarded := text.stopped_by or guards.stopped_by(ids, text.decode):
+        elif guarded := self.text.stopped_by or self.guards.stopped_by(ids, self.text.decode):
             answer.finish_reason = "guard"
             answer.notices.append(guarded)
-        elif len(ids) >= limit:
+            return piece  # what is held back of a loop is more of the loop
+        elif len(ids) >= self.limit:
             answer.finish_reason = "length"
-        else:
-            logits = advance(token)
-    if answer.finish_reason != "guard":  # what is held back of a loop is more of the loop
-        rest = text.finish()
-        if rest:
-            yield rest
+        return piece + self.text.finish() if answer.finish_reason else piece

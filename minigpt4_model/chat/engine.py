@@ -24,13 +24,14 @@ import torch
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..model.resolution import change_image_size
 from ..presets import DEFAULT_PRESET, PRESETS
+from .asked import Asked
 from .backends.base import Answer, AnswerStream, BackendDescription, BackendError
 from .beams import finish_answer, search_beams
 from .blank import blank_picture
 from .closer_look import look_closer, what_was_read
 from .contrast import contrast_keys
-from .decoding import StopRules, TextAssembler, TokenSampler, write_answer
-from .guards import GuardFactory, Guards
+from .decoding import AnswerWriter, StopRules, TextAssembler, TokenSampler
+from .guards import GuardFactory
 from .kv_cache import ConversationSlots, Slot
 from .logprobs import LogprobReader
 from .messages import MessageError, Turn, load_conversation
@@ -46,27 +47,6 @@ ENCODED_IMAGES = 256  # pictures remembered, a few hundred kB each
 
 class _Cancelled(Exception):
     """The reader of this answer is gone."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What an answer is made from: the prompt, the settings, the guards, and when it was asked."""
-
-    rendered: Rendered
-    settings: GenerationSettings
-    guards: Guards
-    start: float
-    top_logprobs: int | None = None
-
-    @property
-    def contrasted(self) -> bool:
-        """Whether the prompt is read twice: only where there is something to see, and not by beams."""
-        seen = any(picture.digest != blank_picture().digest for picture in self.rendered.pictures)
-        return bool(self.settings.visual_contrast and self.settings.num_beams == 1 and seen)
-
-    @property
-    def keys(self) -> list[int]:
-        return contrast_keys(self.rendered.keys) if self.contrasted else self.rendered.keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +92,19 @@ class Engine:
 
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
         """Start an answer; see `Backend.stream`. Bad messages, pictures and overlong questions raise here, at once."""
+        asked = self.ask(messages, settings, top_logprobs)
+        stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
+        asked.open(stream.answer)
+        return stream
+
+    def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
+        return self.stream(messages, settings).join()
+
+    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
+        return self.answer(messages, settings).text
+
+    def ask(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> Asked:
+        """What an answer is made from, nothing computed yet. Raises what `stream` raises."""
         start = time.perf_counter()
         settings = settings or self.description.settings
         if top_logprobs is not None and settings.num_beams > 1:
@@ -127,21 +120,13 @@ class Engine:
         except MessageError as error:
             raise MessageError(f"{error} Or leave --image-crops off." if settings.image_crops else str(error)) from error
         guards = self._guards.build(settings, kept, look_closer(kept, settings))
-        asked = _Asked(render_closer(kept), settings, guards, start, top_logprobs)
-        stream = AnswerStream(lambda answer, cancelled: self._answer(asked, answer, cancelled))
         shown = turns[-1].pictures
-        stream.answer.notices += filter(None, [notice, *(picture.notice for picture in shown)])
+        notices = [notice, *(picture.notice for picture in shown)]
         if settings.read_text and shown:
-            stream.answer.notices.append(what_was_read(shown))
+            notices.append(what_was_read(shown))
         if settings.visual_contrast and settings.num_beams > 1 and any(turn.pictures for turn in kept):
-            stream.answer.notices.append("Visual contrast works without beams only: it is left out.")
-        return stream
-
-    def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
-        return self.stream(messages, settings).join()
-
-    def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
-        return self.answer(messages, settings).text
+            notices.append("Visual contrast works without beams only: it is left out.")
+        return Asked(render_closer(kept), settings, guards, start, tuple(filter(None, notices)), top_logprobs)
 
     def render(self, turns: list[Turn]) -> Rendered:
         """The prompt of a conversation as this model reads it."""
@@ -161,7 +146,7 @@ class Engine:
         if encoded is not None:
             return encoded
         pixel_values = self._processor.image_processor([picture.image], return_tensors="pt")["pixel_values"]
-        with self._computing(cancelled) as model:
+        with self.computing(cancelled) as model:
             encoded = self._remembered(picture.digest)  # another answer may have encoded it while this one waited
             if encoded is None:
                 features = model.get_image_features(pixel_values.to(model.device)).pooler_output[0]
@@ -171,6 +156,53 @@ class Engine:
             while len(self._encoded) > ENCODED_IMAGES:
                 self._encoded.popitem(last=False)
         return encoded
+
+    def embed(self, asked: Asked, answer: Answer, reused: int = 0, cancelled: Callable[[], bool] = lambda: False) -> torch.Tensor:
+        """The prompt behind its first `reused` positions as embeddings `(R, L - reused, D)`, new pictures encoded.
+
+        R is 1, or 2 for the visual contrast: the second row has blanks for pictures.
+        """
+        start = time.perf_counter()
+        rendered = asked.rendered
+        first, inside = divmod(sum(key < 0 for key in rendered.keys[:reused]), self._config.num_image_tokens)
+        pictures = rendered.pictures[first:]
+        rows = [[self.encode_image(picture, cancelled).features for picture in pictures]]
+        if asked.contrasted:
+            blank = self.encode_image(blank_picture(), cancelled).features if pictures else None
+            rows.append([blank for _ in pictures])
+        answer.timings.encode_s = time.perf_counter() - start if pictures else 0.0
+        with self.computing(cancelled) as model:
+            ids = torch.tensor([rendered.input_ids[reused:]], device=model.device)
+            return torch.cat([model.embed_prompt(ids, torch.cat(row)[None, inside:] if row else None) for row in rows])
+
+    def build_writer(self, asked: Asked, answer: Answer) -> AnswerWriter:
+        """What turns logits into `answer`, which `asked` has opened."""
+        return AnswerWriter(
+            answer,
+            TokenSampler(asked.settings, _seed(asked.settings), self._penalized_first, asked.guards),
+            TextAssembler(self.tokenizer, self.template, asked.guards),
+            self._stop_rules,
+            asked.guards,
+            self._limit(asked.settings, answer),
+            on_token=lambda: _note_time(answer, asked.start),
+            logprobs=LogprobReader(self.tokenizer, asked.top_logprobs) if asked.top_logprobs is not None else None,
+        )
+
+    @contextmanager
+    def computing(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[MiniGPT4ForConditionalGeneration]:
+        """The model, for one step. Raises `_Cancelled` when the reader has gone, also while waiting for the turn."""
+        with self._turnstile.turn(cancelled):
+            if cancelled():
+                raise _Cancelled
+            if self._model is None:
+                raise BackendError("The engine is closed.")
+            try:
+                with torch.inference_mode():
+                    yield self._model
+            except torch.OutOfMemoryError as error:
+                raise BackendError(
+                    "The device ran out of memory. Start a shorter conversation, or run with --load-in-8bit or --load-in-4bit."
+                ) from error
 
     def forget(self) -> None:
         """Drop all remembered pictures and caches; the next answers compute everything anew."""
@@ -190,26 +222,8 @@ class Engine:
                 self._encoded.move_to_end(digest)
             return self._encoded.get(digest)
 
-    @contextmanager
-    def _computing(self, cancelled: Callable[[], bool]) -> Iterator[MiniGPT4ForConditionalGeneration]:
-        """The model, for one step. Raises `_Cancelled` when the reader has gone, also while waiting for the turn."""
-        with self._turnstile.turn(cancelled):
-            if cancelled():
-                raise _Cancelled
-            if self._model is None:
-                raise BackendError("The engine is closed.")
-            try:
-                with torch.inference_mode():
-                    yield self._model
-            except torch.OutOfMemoryError as error:
-                raise BackendError(
-                    "The device ran out of memory. Start a shorter conversation, or run with --load-in-8bit or --load-in-4bit."
-                ) from error
-
-    def _answer(self, asked: _Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+    def _answer(self, asked: Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """The pieces of one answer; fills `answer` as it goes. Runs in the reader's thread."""
-        answer.usage.prompt_tokens = len(asked.rendered.input_ids)
-        answer.usage.image_tokens = sum(key < 0 for key in asked.rendered.keys)
         pieces = self._seated(asked, answer, cancelled)
         places = 2 if asked.contrasted else 1
         with self._seats.seat(lambda: cancelled() or self._model is None, places) as seat, closing(pieces):
@@ -220,13 +234,13 @@ class Engine:
                 with seat.reading():
                     yield piece
 
-    def _seated(self, asked: _Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+    def _seated(self, asked: Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """The pieces, with a slot of the answer's own."""
         reuse = self.reuse_kv and asked.settings.num_beams == 1
         slot = self._slots.take(asked.keys if reuse else [])
         answer.usage.reused_tokens = len(slot.keys)
         try:
-            embeds = self._embed(asked, len(slot.keys), answer, cancelled)
+            embeds = self.embed(asked, answer, len(slot.keys), cancelled)
             if asked.settings.num_beams > 1:
                 yield self._search_beams(asked, embeds, answer, cancelled)
             else:
@@ -237,34 +251,16 @@ class Engine:
             slot.sound &= reuse  # nothing is kept of the others
             self._slots.give_back(slot)
 
-    def _embed(self, asked: _Asked, reused: int, answer: Answer, cancelled: Callable[[], bool]) -> torch.Tensor:
-        """The prompt behind its first `reused` positions as embeddings `(R, L - reused, D)`, new pictures encoded.
-
-        R is 1, or 2 for the visual contrast: the second row has blanks for pictures.
-        """
-        start = time.perf_counter()
-        rendered = asked.rendered
-        first, inside = divmod(sum(key < 0 for key in rendered.keys[:reused]), self._config.num_image_tokens)
-        pictures = rendered.pictures[first:]
-        rows = [[self.encode_image(picture, cancelled).features for picture in pictures]]
-        if asked.contrasted:
-            blank = self.encode_image(blank_picture(), cancelled).features if pictures else None
-            rows.append([blank for _ in pictures])
-        answer.timings.encode_s = time.perf_counter() - start if pictures else 0.0
-        with self._computing(cancelled) as model:
-            ids = torch.tensor([rendered.input_ids[reused:]], device=model.device)
-            return torch.cat([model.embed_prompt(ids, torch.cat(row)[None, inside:] if row else None) for row in rows])
-
     def _forward(self, slot: Slot, keys: list[int], cancelled: Callable[[], bool], **inputs: torch.Tensor) -> torch.Tensor:
         """One step: appends the positions of `inputs`, named by `keys`, to the slot. Next-token logits `(R, V)`."""
-        with self._computing(cancelled) as model:
+        with self.computing(cancelled) as model:
             slot.sound = False
             logits = model(**inputs, past_key_values=slot.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
             slot.keys += keys
             slot.sound = True
         return logits
 
-    def _decode(self, asked: _Asked, embeds: torch.Tensor, slot: Slot, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+    def _decode(self, asked: Asked, embeds: torch.Tensor, slot: Slot, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """Token by token. The last token of an answer is never computed on, so the slot does not hold it."""
         rows, keys = embeds.shape[0], asked.keys
         for chunk in embeds.split(PREFILL_CHUNK, dim=1):
@@ -275,22 +271,11 @@ class Engine:
             key = contrast_keys([token]) if asked.contrasted else [token]
             return self._forward(slot, key, cancelled, input_ids=torch.tensor([[token]] * rows, device=embeds.device))
 
-        yield from write_answer(
-            answer,
-            logits,
-            advance,
-            sampler=TokenSampler(asked.settings, _seed(asked.settings), self._penalized_first, asked.guards),
-            text=TextAssembler(self.tokenizer, self.template, asked.guards),
-            rules=self._stop_rules,
-            guards=asked.guards,
-            limit=self._limit(asked.settings, answer),
-            on_token=lambda: _note_time(answer, asked.start),
-            logprobs=LogprobReader(self.tokenizer, asked.top_logprobs) if asked.top_logprobs is not None else None,
-        )
+        yield from self.build_writer(asked, answer).write(logits, advance)
 
-    def _search_beams(self, asked: _Asked, embeds: torch.Tensor, answer: Answer, cancelled: Callable[[], bool]) -> str:
+    def _search_beams(self, asked: Asked, embeds: torch.Tensor, answer: Answer, cancelled: Callable[[], bool]) -> str:
         """The whole answer at once, the model held to the end."""
-        with self._computing(cancelled) as model:
+        with self.computing(cancelled) as model:
             ids = search_beams(
                 model,
                 embeds,

@@ -1,108 +1,111 @@
 """Answering several conversations side by side, for who wants all of them and none at once: describing thousands of pictures.
 
-Says what `Engine.answer` says to each alone, within float error where nothing is drawn by chance. Streams nothing and keeps no
-key-value cache; pictures are encoded once and remembered, as always.
+Says what `Engine.answer` says to each alone, within float error, with all its settings and guards. Streams nothing and keeps no
+key-value cache; pictures are encoded once and remembered, as always. Takes no seat among the engine's answers: how many conversations
+the memory has room for is the caller's business.
 """
 
-import os
-import time
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import DynamicCache
 
+from .asked import Asked
 from .backends.base import Answer
-from .decoding import StopWhen, TextAssembler, build_logits_processors, is_looping
-from .engine import Engine
-from .messages import load_conversation
-from .render import fit_to_context
+from .decoding import AnswerWriter
+from .engine import PREFILL_CHUNK, Engine
 from .settings import GenerationSettings
 
 
-def answer_together(
-    engine: Engine,
-    conversations: Sequence[list[dict]],
-    settings: GenerationSettings | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> list[Answer]:
-    """The answer to each of `conversations`, in their order. The seed of `settings` is that of the whole batch.
+def answer_together(engine: Engine, conversations: Sequence[list[dict]], settings: GenerationSettings | None = None) -> list[Answer]:
+    """The answer to each of `conversations`, in their order. The seed of `settings` is that of the first; each next has one more.
 
-    Raises what `Engine.answer` raises, if any of the conversations is at fault; where `cancelled()` comes true, answers end early.
+    Beams are searched one conversation after the other. Raises what `Engine.answer` raises, if any of the conversations is at fault.
     """
-    start = time.perf_counter()
     settings = settings or engine.description.settings
-    context = engine.description.context_length
-    answers, prompts = [], []
-    for messages in conversations:
-        turns, notice = fit_to_context(load_conversation(messages), engine.render, context - min(settings.max_new_tokens, context // 4))
-        rendered, answer = engine.render(turns), Answer()
-        answer.notices += filter(None, [notice, *(picture.notice for picture in turns[-1].pictures)])
-        answer.usage.prompt_tokens = len(rendered.input_ids)
-        answer.usage.image_tokens = sum(key < 0 for key in rendered.keys)
-        prompts.append(engine._embed(rendered, 0, answer, cancelled)[0])
-        answers.append(answer)
-    limit = min(settings.max_new_tokens, context - max(map(len, prompts)))
-    rows = _generate(engine, prompts, settings, limit, cancelled)
-    seconds = time.perf_counter() - start
-    for answer, ids in zip(answers, rows, strict=True):
-        _finish(answer, ids, engine, limit, cancelled())
-        answer.timings.decode_s = seconds
-    return answers
+    each = [_number(settings, number) for number in range(len(conversations))]
+    if settings.num_beams > 1:
+        return [engine.answer(messages, its) for messages, its in zip(conversations, each, strict=True)]
+    asked = [engine.ask(messages, its) for messages, its in zip(conversations, each, strict=True)]
+    rows = [_open(engine, one) for one in asked]
+    if rows:
+        _write(engine, rows)
+    return [row.answer for row in rows]
 
 
-def _generate(
-    engine: Engine, prompts: list[torch.Tensor], settings: GenerationSettings, limit: int, cancelled: Callable[[], bool]
-) -> list[list[int]]:
-    """New ids of each row, with whatever follows its end."""
-    ends = sorted(engine._stop_rules.end_tokens)
-    config = GenerationConfig(
-        max_new_tokens=limit,
-        num_beams=settings.num_beams,
-        do_sample=not settings.greedy,
-        eos_token_id=ends,
-        pad_token_id=ends[0],
-        # All of `settings` is in the processors below; greedily, transformers wants to hear nothing of these.
-        **({} if settings.greedy else {"temperature": 1.0, "top_k": 0, "top_p": 1.0}),
-    )
-    longest = max(map(len, prompts))
-    with engine._computing(cancelled) as model, torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(settings.seed if settings.seed is not None else int.from_bytes(os.urandom(8), "big") >> 1)
-        # Padding stands on the left, so that every row's first new token follows its prompt.
-        embeds = torch.stack([torch.cat([prompt.new_zeros(longest - len(prompt), prompt.shape[1]), prompt]) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
-        ids = model.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            generation_config=config,
-            logits_processor=LogitsProcessorList(build_logits_processors(settings, engine._penalized_first)),
-            stopping_criteria=StoppingCriteriaList([StopWhen(engine._stop_rules, cancelled), _StopLoops()]),
-        )
-    return ids.tolist()
+def _number(settings: GenerationSettings, number: int) -> GenerationSettings:
+    return settings if settings.seed is None else dataclasses.replace(settings, seed=(settings.seed + number) % 2**63)
 
 
-class _StopLoops(StoppingCriteria):
-    """A row ends when it repeats itself for good."""
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One conversation in the batch; for the visual contrast it stands there twice. `prompt` is `(R, L, D)`, R 1 or 2."""
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
-        return torch.tensor([is_looping(row) for row in input_ids.tolist()], dtype=torch.bool, device=input_ids.device)
+    answer: Answer
+    writer: AnswerWriter
+    prompt: torch.Tensor
+
+    @property
+    def places(self) -> int:
+        return self.prompt.shape[0]
 
 
-def _finish(answer: Answer, ids: list[int], engine: Engine, limit: int, cancelled: bool) -> None:
-    """Fills `answer` with a row's ids up to its end, as `Engine` does token by token."""
-    text = TextAssembler(engine.tokenizer, engine.template)
-    answer.finish_reason = "cancelled" if cancelled else "length"
-    for token in ids[:limit]:
-        answer.token_ids.append(token)
-        if token in engine._stop_rules.end_tokens:
-            answer.finish_reason = "stop"
-            break
-        answer.text += text.push(token)
-        if text.stopped or engine._stop_rules.reached(answer.token_ids):
-            answer.finish_reason = "stop"
-            break
-        if is_looping(answer.token_ids):
-            answer.finish_reason = "guard"
-            break
-    answer.usage.completion_tokens = len(answer.token_ids)
-    if answer.finish_reason != "guard":
-        answer.text += text.finish()
+def _open(engine: Engine, asked: Asked) -> _Row:
+    answer = Answer()
+    asked.open(answer)
+    return _Row(answer, engine.build_writer(asked, answer), engine.embed(asked, answer))
+
+
+@dataclass(eq=False)
+class _Batch:
+    """What was read so far: `mask` `(R, L)` is 0 where a shorter prompt was padded, which is on its left, so that every first new token
+    follows its prompt."""
+
+    engine: Engine
+    mask: torch.Tensor
+    cache: DynamicCache = field(default_factory=DynamicCache)
+
+    def read(self, length: int, **inputs: torch.Tensor) -> torch.Tensor:
+        """Reads `inputs` up to position `length` of the mask; logits behind it `(R, V)`."""
+        mask = self.mask[:, :length]
+        places = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, self.cache.get_seq_length() :]
+        with self.engine.computing() as model:
+            return model(
+                **inputs, attention_mask=mask, position_ids=places, past_key_values=self.cache, use_cache=True, logits_to_keep=1
+            ).logits[:, -1]
+
+    def keep(self, rows: list[int]) -> None:
+        """Forgets all rows but these."""
+        chosen = torch.tensor(rows, device=self.mask.device)
+        self.mask = self.mask[chosen]
+        self.cache.batch_select_indices(chosen)
+
+    def grow(self) -> int:
+        """One more position in every row; the length with it."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
+        return self.mask.shape[1]
+
+
+def _write(engine: Engine, rows: list[_Row]) -> None:
+    """Fills the rows' answers, a token of each at a time; who is done leaves the batch."""
+    device = rows[0].prompt.device
+    longest = max(row.prompt.shape[1] for row in rows)
+    missing = [longest - row.prompt.shape[1] for row in rows for _ in range(row.places)]
+    embeds = torch.cat([torch.nn.functional.pad(row.prompt, (0, 0, longest - row.prompt.shape[1], 0)) for row in rows])
+    batch = _Batch(engine, torch.tensor([[0] * pad + [1] * (longest - pad) for pad in missing], device=device))
+    for first in range(0, longest, PREFILL_CHUNK):
+        last = min(first + PREFILL_CHUNK, longest)
+        logits = batch.read(last, inputs_embeds=embeds[:, first:last])
+    while True:
+        for row, its in zip(rows, logits.split([row.places for row in rows]), strict=True):
+            row.answer.text += row.writer.write_token(its)
+        going = [not row.answer.finish_reason for row in rows for _ in range(row.places)]
+        rows = [row for row in rows if not row.answer.finish_reason]
+        if not rows:
+            return
+        if not all(going):
+            batch.keep([place for place, goes in enumerate(going) if goes])
+        tokens = [[row.answer.token_ids[-1]] for row in rows for _ in range(row.places)]
+        logits = batch.read(batch.grow(), input_ids=torch.tensor(tokens, device=device))

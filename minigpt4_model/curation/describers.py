@@ -42,13 +42,13 @@ class BackendDescriber:
     def __init__(self, backend: Backend, name: str, settings: GenerationSettings, batch_size: int):
         self.name, self.batch_size = name, batch_size
         self._backend, self._settings = backend, settings
-        self._batches = 0
+        self._asked = 0
 
     def ask(self, conversations: Sequence[list[dict]]) -> list[Said]:
-        self._batches += 1
         settings = self._settings
         if settings.seed is not None:  # else every batch would draw the same
-            settings = dataclasses.replace(settings, seed=(settings.seed + self._batches) % 2**63)
+            settings = dataclasses.replace(settings, seed=(settings.seed + self._asked) % 2**63)
+        self._asked += len(conversations)
         return [
             Said(answer.text.strip(), answer.usage.completion_tokens, answer.finish_reason)
             for answer in self._answers(conversations, settings)
