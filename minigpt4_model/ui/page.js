@@ -3,7 +3,7 @@
 if (!window.minigpt4) {
 window.minigpt4 = {
   openPanel(name) {
-    const before = document.querySelector(".panel[data-open]");
+    const before = document.querySelector("#dock > [data-open]");
     if (before) before.removeAttribute("data-open");
     const panel = name ? document.getElementById("panel-" + name) : null;
     if (panel) panel.setAttribute("data-open", "");
@@ -15,7 +15,7 @@ window.minigpt4 = {
     dispatchEvent(new Event("resize"));
   },
   openedPanel() {
-    const panel = document.querySelector(".panel[data-open]");
+    const panel = document.querySelector("#dock > [data-open]");
     return panel ? panel.id.slice(6) : "";
   },
 };

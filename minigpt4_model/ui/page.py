@@ -72,11 +72,11 @@ def build_page(backend: Backend, store: ConversationStore, examples: Sequence[De
 
 def _panel_column(name: str, wide: bool = False) -> gr.Column:
     """The column of a panel, with its title and a button to close it."""
-    column = gr.Column(elem_id=f"panel-{name}", elem_classes=["panel", "wide"] if wide else ["panel"])
+    column = gr.Column(elem_id=f"panel-{name}")
     with column:
         # Not in an attribute: what Gradio translates there would end at its first quotation mark.
         close = f'<button type="button" data-panel="{name}">{icon("close")}<span class="unseen">{label("panel.close")}</span></button>'
-        gr.HTML(f'<h2 tabindex="-1">{label("panel." + name)}</h2>{close}', elem_classes="panel-title")
+        gr.HTML(f'<h2 tabindex="-1"{" data-wide" if wide else ""}>{label("panel." + name)}</h2>{close}', elem_classes="panel-title")
     return column
 
 
