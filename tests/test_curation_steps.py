@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minigpt4_model.chat.backends.base import Answer, Usage
 from minigpt4_model.chat.engine import Engine
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.curation import describe
@@ -123,20 +124,17 @@ def test_the_engine_describes_in_batches(tmp_path):
 
 def test_batches_of_a_seed_differ():
     class Backend:
-        class description:  # noqa: N801 - as the backend's attribute is called
-            device = "none"
-
         def __init__(self):
             self.seeds = []
 
-        def answer(self, messages, settings):
-            self.seeds.append(settings.seed)
-            return type("Answer", (), {"text": "x", "finish_reason": "stop", "usage": type("Usage", (), {"completion_tokens": 1})})
+        def answer_all(self, conversations, settings):
+            self.seeds += [settings.seed + number for number in range(len(conversations))]
+            return [Answer("x", finish_reason="stop", usage=Usage(completion_tokens=1)) for _ in conversations]
 
     backend = Backend()
-    describer = BackendDescriber(backend, "x", GenerationSettings(seed=7), 1)
-    assert [describer.ask([[]])[0] for _ in range(2)] == [Said("x", 1, "stop")] * 2
-    assert len(set(backend.seeds)) == 2
+    describer = BackendDescriber(backend, "x", GenerationSettings(seed=7), 2)
+    assert [describer.ask([[]] * 2) for _ in range(2)] == [[Said("x", 1, "stop")] * 2] * 2
+    assert len(set(backend.seeds)) == 4
 
 
 def test_the_echo_describes_and_given_captions_ask_nobody(tmp_path, capsys):

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,12 @@ class Engine:
 
     def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
         return self.answer(messages, settings).text
+
+    def answer_all(self, conversations: Sequence[list[dict]], settings: GenerationSettings | None = None) -> list[Answer]:
+        """The answers to several conversations, computed side by side; see `together.answer_together`."""
+        from .together import answer_together
+
+        return answer_together(self, conversations, settings)
 
     def ask(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> Asked:
         """What an answer is made from, nothing computed yet. Raises what `stream` raises."""

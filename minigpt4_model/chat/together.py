@@ -25,7 +25,7 @@ def answer_together(engine: Engine, conversations: Sequence[list[dict]], setting
     Beams are searched one conversation after the other. Raises what `Engine.answer` raises, if any of the conversations is at fault.
     """
     settings = settings or engine.description.settings
-    each = [_number(settings, number) for number in range(len(conversations))]
+    each = [seeded(settings, number) for number in range(len(conversations))]
     if settings.num_beams > 1:
         return [engine.answer(messages, its) for messages, its in zip(conversations, each, strict=True)]
     asked = [engine.ask(messages, its) for messages, its in zip(conversations, each, strict=True)]
@@ -35,7 +35,8 @@ def answer_together(engine: Engine, conversations: Sequence[list[dict]], setting
     return [row.answer for row in rows]
 
 
-def _number(settings: GenerationSettings, number: int) -> GenerationSettings:
+def seeded(settings: GenerationSettings, number: int) -> GenerationSettings:
+    """The settings of conversation `number`, from 0, among several: each draws for itself, and the same again."""
     return settings if settings.seed is None else dataclasses.replace(settings, seed=(settings.seed + number) % 2**63)
 
 

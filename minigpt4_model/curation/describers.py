@@ -37,7 +37,7 @@ class Describer(Protocol):
 
 
 class BackendDescriber:
-    """A backend of this project; an engine computes the whole batch side by side."""
+    """A backend of this project; an engine computes the whole batch side by side (`Engine.answer_all`)."""
 
     def __init__(self, backend: Backend, name: str, settings: GenerationSettings, batch_size: int):
         self.name, self.batch_size = name, batch_size
@@ -58,11 +58,9 @@ class BackendDescriber:
         self._backend.close()
 
     def _answers(self, conversations: Sequence[list[dict]], settings: GenerationSettings) -> list[Answer]:
-        if self._backend.description.device == "none":  # an echo, which has nothing to compute
-            return [self._backend.answer(messages, settings) for messages in conversations]
-        from ..chat.together import answer_together
-
-        return answer_together(self._backend, conversations, settings)
+        if hasattr(self._backend, "answer_all"):
+            return self._backend.answer_all(conversations, settings)
+        return [self._backend.answer(messages, settings) for messages in conversations]
 
 
 class EndpointDescriber:
