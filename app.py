@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from minigpt4_model.chat.backends.flags import LOADING, add_placement_flags
 from minigpt4_model.presets import DEFAULT_PRESET, PRESETS
 
 BACKENDS = ("torch", "openai", "echo")
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--image-size", type=int, metavar="N", help="read pictures at N x N pixels, a multiple of the ViT's patch (default: as trained)"
     )
+    add_placement_flags(model)
     page = parser.add_argument_group("where the page is")
     # A Space sets these two variables.
     page.add_argument(
@@ -154,13 +156,8 @@ def _open_backend(args: argparse.Namespace):
         args.backend,
         preset=args.preset,
         model=args.model,
-        device=args.device,
-        dtype=args.dtype,
-        load_in_8bit=args.load_in_8bit,
-        load_in_4bit=args.load_in_4bit,
         base_url=args.base_url,
-        local_dir=args.local_dir,
-        image_size=args.image_size,
+        **{name: getattr(args, name) for name in LOADING},
     )
 
 

@@ -338,27 +338,37 @@ def load_engine(
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
     reuse_kv: bool = True,
+    device_map: str | None = None,
+    max_memory: str | None = None,
+    memory_check: bool = True,
     local_dir: str | Path | None = None,
     image_size: int | None = None,
 ) -> Engine:
-    """An engine for a preset's name or a model's directory (a `Path` is always a directory).
+    """An engine for a preset's name or a model's directory (a `Path` is always a directory); see `weights.load.load_model`.
 
-    `local_dir` is a folder with files of a full-size preset, which then are not downloaded. `image_size` is the side at which pictures
-    are read, where it shall not be the model's own. Raises `WeightsError` that names the file or flag and the fix, and `ValueError` for a
-    size that the vision encoder does not read.
+    `image_size` is the side at which pictures are read, where it shall not be the model's own. As many conversations are kept as the
+    preset wants, or as fit into the memory that is left. Raises `WeightsError` that names the file or flag and the fix, and `ValueError`
+    for a size that the vision encoder does not read.
     """
     from ..weights.load import load_model
+    from ..weights.memory_check import OWN_CONVERSATIONS, conversations_that_fit
 
     model, processor = load_model(
-        source, device=device, dtype=dtype, load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, local_dir=local_dir
+        source,
+        device=device,
+        dtype=dtype,
+        load_in_8bit=load_in_8bit,
+        load_in_4bit=load_in_4bit,
+        device_map=device_map,
+        max_memory=max_memory,
+        memory_check=memory_check,
+        local_dir=local_dir,
     )
     if image_size is not None:
         change_image_size(model, processor, image_size)
     preset = PRESETS.get(source) or PRESETS.get(model.config.frozen_parts or "")
-    return Engine(
-        model,
-        processor,
-        description=describe_model(model.config, str(model.device), source),
-        kv_slots=preset.kv_slots if preset else 2,
-        reuse_kv=reuse_kv,
-    )
+    description = describe_model(model.config, str(model.device), source)
+    wanted = preset.kv_slots if preset else OWN_CONVERSATIONS
+    width = model.get_input_embeddings().weight.dtype.itemsize
+    fitting = conversations_that_fit(model.config.to_dict(), str(model.device), width, description.context_length, wanted)
+    return Engine(model, processor, description=description, kv_slots=fitting, reuse_kv=reuse_kv)

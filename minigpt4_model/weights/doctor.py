@@ -15,6 +15,7 @@ from ..presets import DEFAULT_PRESET, PRESETS, Preset
 from . import official_presets, pocket
 from .advice import command, python_command
 from .cache import find_faults, home
+from .choices import Choice, gigabytes, list_choices, recommend, render_choices
 from .errors import WeightsError
 from .machine import (
     Device,
@@ -26,8 +27,10 @@ from .machine import (
     python_is_supported,
     version_faults,
 )
-from .memory import PRECISIONS, SIZES, needed_bytes
+from .memory import SIZES
+from .memory_check import need_of
 from .pairing import check_pairing, describe_language_model_dir, describe_vision_encoder_file
+from .placement import Need
 from .progress import Progress, console, silent
 from .sources import OFFICIAL_PRESETS
 
@@ -74,8 +77,12 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
         checks.append(Check("torch", "fault", f"torch can't be used: {error}", INSTALL))
     else:
         checks.append(_check_imports())
-    memory = _memory(preset, devices[0] if devices else None)
-    checks += _check_memory(preset, memory)
+    known = devices or [Device("cpu", "unknown", None)]
+    need = _need(preset, model_dir)
+    choices = list_choices(need, known)
+    best = recommend(choices, known)
+    named = ["--model", str(model_dir)] if model_dir else ["--preset", preset.name]
+    checks += _check_memory(choices, best, named)
     checks += _check_files(preset, model_dir, progress)
     return {
         "preset": preset.name,
@@ -84,7 +91,11 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
         "versions": versions,
         "cpu": {"processors": cpu_count(), "features": cpu_features()},
         "devices": [asdict(device) for device in devices],
-        "memory": memory,
+        "context_length": need.context_length,
+        "conversations": need.conversations,
+        "memory": [asdict(choice) for choice in choices if choice.devices == choices[0].devices],
+        "elsewhere": [asdict(choice) for choice in choices if choice.devices != choices[0].devices],
+        "recommended": asdict(best) if best else None,
         "cache": {"directory": str(home()), "free_bytes": _free_disk(home())},
         "checks": [asdict(check) for check in checks],
     }
@@ -110,37 +121,46 @@ def _check_imports() -> Check:
     return Check("model code", "ok", "torch, transformers and timm import.")
 
 
-def _memory(preset: Preset, device: Device | None) -> list[dict]:
-    free = device.free_bytes if device else None
-    rows = []
-    for precision in PRECISIONS:
-        needed = needed_bytes(SIZES[preset.name], precision, preset.context_length, preset.kv_slots)
-        fits = None if free is None else needed <= free
-        rows.append({"precision": precision, "needed_bytes": needed, "available_bytes": free, "fits": fits})
-    return rows
+def _need(preset: Preset, model_dir: Path | None) -> Need:
+    """What has to fit: the directory's model where its config.json can be read, else the preset's."""
+    config = _config_of(model_dir or pocket.POCKET_CHECKPOINT) if model_dir or preset.name == "pocket" else None
+    if config and config.get("text_config"):
+        return need_of(config, None if model_dir else preset.name)
+    return Need(SIZES[preset.name], preset.context_length, preset.kv_slots)
 
 
-_PRECISION_FLAGS = {"16 bit": "--dtype bfloat16", "8 bit": "--load-in-8bit", "4 bit": "--load-in-4bit"}
+def _config_of(directory: Path) -> dict | None:
+    try:
+        config = json.loads((directory / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
 
 
-def _check_memory(preset: Preset, memory: list[dict]) -> Iterator[Check]:
-    if memory[0]["fits"] is None:
+def _check_memory(choices: list[Choice], best: Choice | None, page: list[str]) -> Iterator[Check]:
+    """`page` are the flags that name the model."""
+    if all(choice.fits is None for choice in choices):
         yield Check("memory", "warning", "How much memory is free can't be told here.")
         return
-    fitting = [row["precision"] for row in memory if row["fits"]]
-    free, least = memory[0]["available_bytes"], needed_bytes(SIZES[preset.name], PRECISIONS[-1], preset.context_length, 1)
-    if not fitting and least <= free:
-        detail = f"{_gigabytes(free)} are free: that is sure to be enough for one conversation at a time, in {PRECISIONS[-1]} only."
-        yield Check("memory", "warning", detail, _page("--preset", preset.name, _PRECISION_FLAGS[PRECISIONS[-1]]))
-    elif not fitting:
-        detail = f"{_gigabytes(free)} are free, and {preset.name} needs {_gigabytes(least)} at least. Close other programs."
-        again = python_command("-m", "minigpt4_model", "doctor", "--preset", preset.name)
-        yield Check("memory", "fault", detail, again if preset.name == DEFAULT_PRESET else _page("--preset", DEFAULT_PRESET))
-    elif "16 bit" not in fitting:
-        flag = _PRECISION_FLAGS[fitting[0]]
-        yield Check("memory", "warning", f"Only {' and '.join(fitting)} fit.", _page("--preset", preset.name, *flag.split()))
+    own = choices[0].devices
+    fitting = [choice.precision for choice in choices if choice.fits and choice.devices == own]
+    free = gigabytes(choices[0].available_bytes)
+    if best is None:
+        least = min(choice.least_bytes for choice in choices)
+        detail = f"{free} are free, and the model needs {gigabytes(least)} at least. Close other programs."
+        again = python_command("-m", "minigpt4_model", "doctor", *page)
+        yield Check("memory", "fault", detail, again if page[1] == DEFAULT_PRESET else _page("--preset", DEFAULT_PRESET))
+    elif not best.fits:
+        detail = (
+            f"{gigabytes(best.available_bytes)} are free: that is sure to be enough for one conversation at a time, in {best.precision}."
+        )
+        yield Check("memory", "warning", detail, _page(*page, *best.flags))
+    elif best.flags:
+        only = f"Only {' and '.join(fitting)} fit on {', '.join(own)}. " if fitting else f"Nothing fits on {', '.join(own)} alone. "
+        detail = f"{only}Best is {best.precision} on {best.where}{f' ({best.note})' if best.note else ''}."
+        yield Check("memory", "warning", detail, _page(*page, *best.flags))
     else:
-        yield Check("memory", "ok", f"{_gigabytes(free)} are free: {', '.join(fitting)} fit.")
+        yield Check("memory", "ok", f"{free} are free on {', '.join(own)}: {', '.join(fitting)} fit. Best is {best.precision}.")
 
 
 def _check_files(preset: Preset, model_dir: Path | None, progress: Progress) -> Iterator[Check]:
@@ -175,9 +195,9 @@ def _check_official_parts(preset: Preset, faults: list[str]) -> Iterator[Check]:
     missing = 0
     for title, licence, size, place in official_presets.describe_parts(parts):
         missing += 0 if place else size
-        here = f"Here: {place}." if place else f"Not here yet: {_gigabytes(size)} ({licence})."
+        here = f"Here: {place}." if place else f"Not here yet: {gigabytes(size)} ({licence})."
         yield Check(title, "ok" if place else "warning", here)
-    told = f"A start with a network fetches {_gigabytes(missing)} and imports them" if missing else "A start imports them"
+    told = f"A start with a network fetches {gigabytes(missing)} and imports them" if missing else "A start imports them"
     prepare = python_command("-m", "minigpt4_model.weights.official_presets", preset.name)
     detail = f"{' '.join(faults)} {told}; with --local-dir DIR, files that you have are taken. So does:"
     yield Check("files", "fault", detail, prepare)
@@ -261,10 +281,6 @@ def _free_disk(directory: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _gigabytes(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / 1e9:.1f} GB"
-
-
 _SIGNS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 
 
@@ -276,12 +292,12 @@ def render(report: dict) -> str:
         ("versions", versions),
         ("processor", f"{report['cpu']['processors']} processors; {', '.join(report['cpu']['features']) or 'features unknown'}"),
     ]
-    rows += [("device", f"{each['name']}: {each['title']}, {_gigabytes(each['free_bytes'])} free") for each in report["devices"]]
-    rows.append(("cache", f"{report['cache']['directory']}, {_gigabytes(report['cache']['free_bytes'])} free on its disk"))
-    for row in report["memory"]:
-        fits = {True: "fits", False: "does not fit", None: "unknown"}[row["fits"]]
-        rows.append(("memory", f"{row['precision']:>8}: {_gigabytes(row['needed_bytes'])} needed, {fits}"))
+    rows += [("device", f"{each['name']}: {each['title']}, {gigabytes(each['free_bytes'])} free") for each in report["devices"]]
+    rows.append(("cache", f"{report['cache']['directory']}, {gigabytes(report['cache']['free_bytes'])} free on its disk"))
     lines = [f"{name:<10} {text}" for name, text in rows]
+    choices = report["memory"] + report["elsewhere"]
+    lines += ["", f"Memory for {report['conversations']} conversations of {report['context_length']} tokens at a time:"]
+    lines += [f"  {line}" for line in render_choices([Choice(**row) for row in choices]).splitlines()]
     lines.append("")
     for check in report["checks"]:
         lines.append(f"{_SIGNS[check['state']]:<6} {check['name']}: {check['detail']}")

@@ -8,60 +8,36 @@ it was trained against, or the directory of a whole model. The pocket preset is 
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..presets import DEFAULT_PRESET, PRESETS
 from .advice import python_command
+from .choices import precision_of
+from .devices import choose_device, choose_dtype, name_of
 from .errors import WeightsError
+from .memory import CONFIGS
+from .memory_check import find_place
 from .official_presets import ensure_official
 from .pairing import check_pairing, describe_pairing, describe_qformer
+from .placement import DISK
 from .pocket import POCKET_CHECKPOINT, POCKET_ENCODER, REPOSITORY, ensure_pocket, how_to_restore_checkpoint
 from .sources import OFFICIAL_PRESETS
+from .stored import open_directory, open_file, read_all, returned_memory
 
 TRAINED_PREFIXES = ("model.query_tokens", "model.qformer.", "model.language_projection.")
 CLASSIFIER = "classifier."  # the encoder's ImageNet classes: not part of the model, which looks at the features before them
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 State = dict[str, torch.Tensor]
-
-
-def choose_device(device: str | None = None) -> torch.device:
-    """The device asked for, or the best there is. Raises `WeightsError` when the one asked for is missing."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device in (None, "auto"):
-        return torch.device(next(name for name, there in available.items() if there))
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise WeightsError(f"--device {device}: there is no such device. Choose cpu, cuda, cuda:N or mps.") from error
-    if not available.get(chosen.type, False):
-        there = ", ".join(name for name, is_there in available.items() if is_there)
-        raise WeightsError(f"--device {device}: not available on this machine. There is: {there}.")
-    count = torch.cuda.device_count() if chosen.type == "cuda" else 1
-    if (chosen.index or 0) >= count:
-        highest = f"cuda:0 to cuda:{count - 1}" if count > 1 else f"{chosen.type}:0"
-        raise WeightsError(f"--device {device}: not available on this machine. Of {chosen.type} there is: {highest}.")
-    return chosen
-
-
-def choose_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    """The precision asked for by name, or the fastest that the device computes natively."""
-    if dtype not in (None, "auto"):
-        if dtype not in DTYPES:
-            raise WeightsError(f"--dtype {dtype}: choose one of {', '.join(DTYPES)}.")
-        return DTYPES[dtype]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "mps":
-        return torch.float16
-    # Without the instructions, bf16 on a CPU is emulated and several times slower than fp32.
-    native_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native_bf16 else torch.float32
+Stored = Mapping[str, Any]  # tensors, or stored ones (`stored.py`)
 
 
 def load_model(
@@ -71,31 +47,53 @@ def load_model(
     dtype: str | None = None,
     load_in_8bit: bool = False,
     load_in_4bit: bool = False,
+    device_map: str | None = None,
+    max_memory: str | None = None,
+    memory_check: bool = True,
     local_dir: str | Path | None = None,
 ) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory; a `Path` is always a directory.
     `local_dir` holds files of a full-size preset, which then are not downloaded.
 
-    Raises `WeightsError` (files, device, precision) or `PairingError` (a projection with other frozen parts than its own).
+    `device_map` ("auto" or a list as in "cuda:0,cuda:1,cpu") spreads the LLM's layers over several devices, of which `max_memory`
+    ("cuda:0=10GB,cpu=20GB") limits some. Raises `WeightsError` (files, device, precision), `TooLittleMemory` (unless `memory_check`
+    is off) before anything is loaded, or `PairingError` (a projection with other frozen parts than its own).
     """
-    chosen_device = choose_device(device)
-    chosen_dtype = choose_dtype(dtype, chosen_device)
+    if device_map and device not in (None, "auto"):
+        raise WeightsError(f"--device {device} and --device-map {device_map} exclude each other: leave one out.")
+    first = device_map.split(",")[0].strip() if device_map else device
+    main = choose_device(first, "--device-map" if device_map else "--device")
+    chosen_dtype = choose_dtype(dtype, main)
     quantization = _quantization(load_in_8bit, load_in_4bit, chosen_dtype)
+    precision = "8 bit" if load_in_8bit else "4 bit" if load_in_4bit else precision_of(name_of(chosen_dtype))
+    is_preset = isinstance(source, str) and source in PRESETS
+    place = partial(
+        find_place,
+        f"--preset {source}" if is_preset else f"--model {source}",
+        main=str(main),
+        precision=precision,
+        device_map=device_map,
+        max_memory=max_memory,
+        memory_check=memory_check,
+    )
+    if is_preset and source in OFFICIAL_PRESETS:
+        place(CONFIGS[source])  # before gigabytes are fetched
     directory = find_checkpoint(source, Path(local_dir) if local_dir else None)
     config = read_config(directory)
-    options: dict = {"dtype": chosen_dtype}
-    if quantization is not None:  # quantised weights are made on their device and can't move
-        options |= {"quantization_config": quantization, "device_map": {"": chosen_device}}
-    if config.frozen_parts is None:
-        model, processor = _load_whole(directory, options)
-    elif config.frozen_parts in OFFICIAL_PRESETS or config.frozen_parts not in PRESETS:
-        model, processor = _load_over_whole(config, directory, options)
-    else:
-        state, tokenizer_dir = assemble_state(config, read_checkpoint(directory), str(directory))
-        model = build_from_state(config, state, str(directory), **options)
-        processor = MiniGPT4Processor.from_config(config, load_tokenizer(tokenizer_dir))
-    if quantization is None:
-        model = model.to(chosen_device)
+    options: dict = {"dtype": chosen_dtype, "device_map": place(config.to_dict())}
+    if quantization is not None:
+        options["quantization_config"] = quantization
+    with returned_memory():
+        if config.frozen_parts is None:
+            model, processor = _load_whole(directory, options)
+        elif config.frozen_parts in OFFICIAL_PRESETS or config.frozen_parts not in PRESETS:
+            model, processor = _load_over_whole(config, directory, options)
+        else:
+            state, tokenizer_dir = assemble_state(config, _open_checkpoint(directory), str(directory))
+            model = build_from_state(config, state, str(directory), **options)
+            processor = MiniGPT4Processor.from_config(config, load_tokenizer(tokenizer_dir))
+        if quantization is not None and model.model.qformer is not None:
+            model.model.qformer.to(chosen_dtype)
     return model.eval(), processor
 
 
@@ -136,7 +134,7 @@ def read_config(directory: Path) -> MiniGPT4Config:
 
 
 def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
-    """The LLM's 8- or 4-bit setting; the vision encoder, the Q-Former, the projection and the output layer stay in 16 or 32 bit."""
+    """The LLM's 8- or 4-bit setting; the vision encoder, the Q-Former and the tables stay in `dtype`, the projection in fp32."""
     if load_in_8bit and load_in_4bit:
         raise WeightsError("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
     if not (load_in_8bit or load_in_4bit):
@@ -160,11 +158,23 @@ def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
 
 
 def _load_whole(directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
+    with _explained_faults(directory):
+        if DISK in options["device_map"].values():  # what stays in the files has to be known by them
+            model = _from_pretrained(str(directory), directory, **options)
+        else:
+            model = build_from_state(read_config(directory), open_directory(directory), str(directory), **options)
+            if (directory / "generation_config.json").is_file():
+                model.generation_config = GenerationConfig.from_pretrained(directory)
+        return model, MiniGPT4Processor.from_pretrained(directory)
+
+
+@contextmanager
+def _explained_faults(directory: Path) -> Iterator[None]:
+    """Turns what reading a whole model's files raises into a `WeightsError`."""
     from safetensors import SafetensorError
 
     try:
-        model = _from_pretrained(str(directory), directory, **options)
-        return model, MiniGPT4Processor.from_pretrained(directory)
+        yield
     except SafetensorError as error:
         raise WeightsError(f"{directory}: a weights file is damaged ({error}). Restore it from where the model came from.") from error
     except (OSError, ValueError) as error:
@@ -179,23 +189,23 @@ def _load_over_whole(config: MiniGPT4Config, directory: Path, options: dict) -> 
             f"{directory}: its frozen parts are those of {whole}, and there is no model. "
             f'Bring it back, or name where it is now as "frozen_parts" in {directory / "config.json"}.'
         )
-    if read_config(whole).frozen_parts is not None:
+    whole_config = read_config(whole)
+    if whole_config.frozen_parts is not None:
         raise WeightsError(f'{directory / "config.json"}: "frozen_parts" names {whole}, which has none of its own. Name a whole model.')
-    trained = read_checkpoint(directory)
-    model, processor = _load_whole(whole, options)
-    recorded, own = config.trained_with or {}, model.config.trained_with or {}
-    found: dict = describe_pairing(
-        language_model=(own.get("language_model") or {}).get("name", f"that of {whole}"),
-        vision_encoder=(own.get("vision_encoder") or {}).get("name", f"that of {whole}"),
-        embedding=model.get_input_embeddings().weight,
-        encoder={key: tensor for key, tensor in model.state_dict().items() if key.startswith("model.vision_model.")},
-    )
-    if not any(key.startswith("model.qformer.") for key in trained):
-        found["qformer"] = describe_qformer((own.get("qformer") or {}).get("name", f"that of {whole}"), model.state_dict())
-    check_pairing(recorded, found, str(directory))
-    faults = model.load_state_dict(trained, strict=False).unexpected_keys
-    if faults:
-        raise WeightsError(f"{directory}: {whole} has no tensors called {', '.join(faults[:8])}. Restore both from the same source.")
+    trained = _open_checkpoint(directory)
+    recorded, own = config.trained_with or {}, whole_config.trained_with or {}
+    names = {part: (own.get(part) or {}).get("name", f"that of {whole}") for part in ("language_model", "vision_encoder", "qformer")}
+    with _explained_faults(whole):
+        state = open_directory(whole)
+        found = _describe_state(state, names["language_model"], names["vision_encoder"])
+        if not any(key.startswith("model.qformer.") for key in trained):
+            found["qformer"] = describe_qformer(names["qformer"], state)
+        check_pairing(recorded, found, str(directory))
+        unknown = sorted(set(trained) - set(state))
+        if unknown:
+            raise WeightsError(f"{directory}: {whole} has no tensors called {', '.join(unknown[:8])}. Restore both from the same source.")
+        model = build_from_state(whole_config, {**state, **trained}, str(directory), **options)
+        processor = MiniGPT4Processor.from_pretrained(whole)
     model.config.frozen_parts, model.config.trained_with = config.frozen_parts, config.trained_with
     return model, processor
 
@@ -218,9 +228,15 @@ def _quiet_transformers() -> Iterator[None]:
     shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    spreading = logging.getLogger("accelerate.big_modeling")
+    level = spreading.level
+    spreading.setLevel(logging.ERROR)  # `memory_check` has said where the layers go
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The following device_map keys do not match any submodules")  # the query tokens
+            yield
     finally:
+        spreading.setLevel(level)
         transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
@@ -239,16 +255,24 @@ def _refuse_incomplete(report: dict, where: str) -> None:
 
 def read_checkpoint(directory: Path) -> State:
     """The trained tensors of a projection checkpoint, by their names in the whole model."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    return read_all(_open_checkpoint(directory))
 
+
+def _open_checkpoint(directory: Path) -> Stored:
     path = directory / "model.safetensors"
+    lost = f"{path} is missing: the checkpoint is incomplete. Restore it, or train one with scripts/."
+    return _open_part(path, lost, "Restore it from where the checkpoint came from.")
+
+
+def _open_part(path: Path, lost: str, fix: str) -> Stored:
+    from safetensors import SafetensorError
+
     try:
-        return load_file(path)
+        return open_file(path)
     except FileNotFoundError:
-        raise WeightsError(f"{path} is missing: the checkpoint is incomplete. Restore it, or train one with scripts/.") from None
+        raise WeightsError(lost) from None
     except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged ({error}). Restore it from where the checkpoint came from.") from error
+        raise WeightsError(f"{path} is damaged ({error}). {fix}") from error
 
 
 def frozen_state(preset: str, vision_architecture: str = "efficientnet_lite2") -> tuple[State, Path]:
@@ -256,70 +280,63 @@ def frozen_state(preset: str, vision_architecture: str = "efficientnet_lite2") -
 
     Raises `WeightsError` when a file is missing or the preset's parts are not to be had.
     """
-    from safetensors.torch import load_file
+    stored, tokenizer_dir = _open_frozen(preset, vision_architecture)
+    return read_all(stored), tokenizer_dir
 
+
+def _open_frozen(preset: str, vision_architecture: str) -> tuple[Stored, Path]:
     from .official import convert_language_model
 
     if preset != "pocket":
         raise WeightsError(f"config.json names the frozen parts of {preset!r}, and they are no preset's of that kind. Name 'pocket'.")
     files = ensure_pocket()
-    state = convert_language_model(load_file(files.language_model_dir / "model.safetensors"))
-    imagenet = load_file(files.vision_encoder_file)
+    state = convert_language_model(open_file(files.language_model_dir / "model.safetensors"))
+    imagenet = open_file(files.vision_encoder_file)
     vision = {f"trunk.{key}": tensor for key, tensor in imagenet.items() if not key.startswith(CLASSIFIER)}
     if vision_architecture == "efficientnet_lite2_tags":
         vision = {f"photograph_{key}": tensor for key, tensor in vision.items()}
         vision |= {f"photograph_tags.{key}": tensor for key, tensor in imagenet.items() if key.startswith(CLASSIFIER)}
-        vision |= _read_drawing_encoder()
+        restore = f"Restore it: {how_to_restore_checkpoint()}"
+        vision |= _open_part(POCKET_ENCODER, f"{POCKET_ENCODER} is missing. {restore}", restore)
     # EfficientNet has no final norm; `ln_vision` stays at its initial values, as in the original's Llama-2 variant.
-    width = vision["trunk.conv_head.weight"].shape[0]
+    width = imagenet["conv_head.weight"].shape[0]
     vision |= {"post_layernorm.weight": torch.ones(width), "post_layernorm.bias": torch.zeros(width)}
     return {**state, **{f"model.vision_model.{key}": tensor for key, tensor in vision.items()}}, files.language_model_dir
 
 
-def _read_drawing_encoder() -> State:
-    """What this project trained of the pocket preset's vision encoder."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(POCKET_ENCODER)
-    except FileNotFoundError:
-        raise WeightsError(f"{POCKET_ENCODER} is missing. Restore it: {how_to_restore_checkpoint()}") from None
-    except SafetensorError as error:
-        raise WeightsError(f"{POCKET_ENCODER} is damaged ({error}). Restore it: {how_to_restore_checkpoint()}") from error
-
-
 def imagenet_classifier() -> State:
     """`weight` `(1000, 1280)` and `bias` `(1000,)` of the pocket encoder's ImageNet classes, over the mean of its patches."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(ensure_pocket().vision_encoder_file)
-    return {key.removeprefix(CLASSIFIER): tensor for key, tensor in tensors.items() if key.startswith(CLASSIFIER)}
+    tensors = open_file(ensure_pocket().vision_encoder_file)
+    return {key.removeprefix(CLASSIFIER): tensor[...] for key, tensor in tensors.items() if key.startswith(CLASSIFIER)}
 
 
-def pairing_of(state: State, preset: str) -> dict:
+def pairing_of(state: Stored, preset: str) -> dict:
     """What a projection has to fit: names and fingerprints of the LLM and the vision encoder in `state`."""
     row = PRESETS[preset]
-    return describe_pairing(
-        language_model=row.language_model,
-        embedding=state["model.language_model.embed_tokens.weight"],
-        vision_encoder=row.vision_encoder,
-        encoder={key: tensor for key, tensor in state.items() if key.startswith("model.vision_model.")},
-    )
+    return _describe_state(state, row.language_model, row.vision_encoder)
 
 
-def assemble_state(config: MiniGPT4Config, trained: State, where: str = "The checkpoint") -> tuple[State, Path]:
+def _describe_state(state: Stored, language_model: str, vision_encoder: str) -> dict:
+    embedding = state.get("model.language_model.embed_tokens.weight")
+    if embedding is None:
+        raise WeightsError("There is no embedding table among the weights: restore them from where they came from.")
+    encoder = {key: tensor for key, tensor in state.items() if key.startswith("model.vision_model.")}
+    return describe_pairing(language_model=language_model, embedding=embedding[...], vision_encoder=vision_encoder, encoder=encoder)
+
+
+def assemble_state(config: MiniGPT4Config, trained: Stored, where: str = "The checkpoint") -> tuple[Stored, Path]:
     """Trained and frozen tensors together, after the pairing check, and the tokenizer's directory. `where` is for messages."""
-    frozen, tokenizer_dir = frozen_state(config.frozen_parts, config.vision_config.architecture)
+    frozen, tokenizer_dir = _open_frozen(config.frozen_parts, config.vision_config.architecture)
     check_pairing(config.trained_with or {}, pairing_of(frozen, config.frozen_parts), where)
     return {**frozen, **trained}, tokenizer_dir
 
 
-def build_from_state(config: MiniGPT4Config, state: State, where: str = "The checkpoint", **options) -> MiniGPT4ForConditionalGeneration:
-    """A model made of tensors by name; nothing is initialised twice. Raises `WeightsError` when names do not fit exactly."""
-    if config.tie_word_embeddings:
-        state = {**state, "lm_head.weight": state["model.language_model.embed_tokens.weight"]}
-    return _from_pretrained(where, None, config=config, state_dict=state, **options)
+def build_from_state(config: MiniGPT4Config, state: Stored, where: str = "The checkpoint", **options) -> MiniGPT4ForConditionalGeneration:
+    """A model made of tensors by name; nothing is initialised twice. Raises `WeightsError` when names do not fit exactly.
+
+    Stored tensors are read one by one, so that beside the model only the one on its way is in memory.
+    """
+    return _from_pretrained(where, None, config=config, state_dict=dict(state), **options)
 
 
 def load_tokenizer(directory: Path):

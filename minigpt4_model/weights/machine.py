@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PACKAGES = (
@@ -19,11 +19,12 @@ _NO_LIMIT = 1 << 60
 
 @dataclass(frozen=True)
 class Device:
-    """Something torch can compute on. `free_bytes` is None where it can't be told."""
+    """Something torch can compute on. `free_bytes` is None where it can't be told; `dtype` is the precision that suits it best."""
 
     name: str
     title: str
     free_bytes: int | None
+    dtype: str = "float32"
 
 
 def installed_versions() -> dict[str, str | None]:
@@ -108,6 +109,15 @@ def free_memory() -> int | None:
     return min(psutil.virtual_memory().available, _container_headroom())
 
 
+def own_memory() -> int:
+    """Bytes that this process has taken; 0 where it can't be told."""
+    try:
+        import psutil
+    except ImportError:
+        return 0
+    return psutil.Process().memory_info().rss
+
+
 def _container_headroom() -> int:
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -120,17 +130,31 @@ def _container_headroom() -> int:
     return _NO_LIMIT
 
 
-def find_devices() -> list[Device]:
-    """Devices in the order of preference, the CPU last. Raises whatever importing torch raises."""
+def find_devices(only: str | None = None) -> list[Device]:
+    """Devices in the order of preference, the CPU last, or the one that torch calls `only`. Raises whatever importing torch raises."""
     import torch
+
+    from .devices import choose_dtype, name_of
 
     found = []
     for index in range(torch.cuda.device_count()):
-        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), torch.cuda.mem_get_info(index)[0]))
-    if torch.backends.mps.is_available():
-        found.append(Device("mps", "Apple GPU", free_memory()))
-    title = f"{platform.processor() or platform.machine()}, {cpu_count()} processors, {torch.get_num_threads()} threads"
-    return [*found, Device("cpu", title, free_memory())]
+        if only in (None, f"cuda:{index}") or (only == "cuda" and index == torch.cuda.current_device()):
+            found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), torch.cuda.mem_get_info(index)[0]))
+    if torch.backends.mps.is_available() and only in (None, "mps", "mps:0"):
+        found.append(Device("mps", "Apple GPU", _free_for_mps()))
+    if only in (None, "cpu") or not found:
+        title = f"{platform.processor() or platform.machine()}, {cpu_count()} processors, {torch.get_num_threads()} threads"
+        found.append(Device("cpu", title, free_memory()))
+    return [replace(device, dtype=name_of(choose_dtype(None, torch.device(device.name)))) for device in found]
+
+
+def _free_for_mps() -> int | None:
+    """Of the memory that an Apple GPU shares with the processor, what Metal may still take."""
+    import torch
+
+    free = free_memory()
+    allowed = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return max(0, allowed if free is None else min(free, allowed))
 
 
 def pip_may_install() -> bool:

@@ -38,6 +38,7 @@ def fingerprint(tensor: "Tensor") -> str:
     """Sixteen bytes in hex of a tensor's shape and values; the same for its fp32, bf16 and (within the limits above) fp16 copies."""
     import torch
 
+    tensor = tensor[...]  # reads it, where it is one of a file (`stored.py`)
     rows = tensor.detach().reshape(tensor.shape[0], -1) if tensor.dim() else tensor.detach().reshape(1, 1)
     if tensor.numel() > _WHOLE_BELOW and rows.shape[0] > _SAMPLED_ROWS:
         rows = rows[torch.arange(_SAMPLED_ROWS, device=rows.device) * (rows.shape[0] - 1) // (_SAMPLED_ROWS - 1)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...presets import DEFAULT_PRESET, get_preset
 from .base import Backend, BackendError
+from .flags import LOADING
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class BackendOptions:
     dtype: str | None = None
     load_in_8bit: bool = False
     load_in_4bit: bool = False
+    device_map: str | None = None
+    max_memory: str | None = None
+    memory_check: bool = True
     base_url: str | None = None
     local_dir: str | None = None
     image_size: int | None = None
@@ -39,12 +43,7 @@ def _open_torch(options: BackendOptions) -> Backend:
 
         return load_engine(
             Path(options.model) if options.model else get_preset(options.preset or DEFAULT_PRESET).name,
-            device=options.device,
-            dtype=options.dtype,
-            load_in_8bit=options.load_in_8bit,
-            load_in_4bit=options.load_in_4bit,
-            local_dir=options.local_dir,
-            image_size=options.image_size,
+            **{name: getattr(options, name) for name in LOADING},
         )
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error

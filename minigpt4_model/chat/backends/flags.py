@@ -4,6 +4,9 @@ import argparse
 
 from ...presets import DEFAULT_PRESET, PRESETS
 
+# How a model is loaded: flags, fields of `BackendOptions` and arguments of `load_engine` of the same names.
+LOADING = ("device", "dtype", "load_in_8bit", "load_in_4bit", "device_map", "max_memory", "memory_check", "local_dir", "image_size")
+
 
 def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     which = parser.add_mutually_exclusive_group()
@@ -23,9 +26,25 @@ def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
             default=False,
             help=f"the LLM in {count} bits: {share} the memory of float16",
         )
+    add_placement_flags(parser)
+
+
+def add_placement_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Where the model's parts go, when one device is too small or not to be filled."""
+    parser.add_argument(
+        "--device-map",
+        metavar="M",
+        help="spread the LLM's layers: auto (all GPUs, then the CPU), or a list in order, as in cuda:0,cuda:1 or cuda:0,cpu or cpu,disk",
+    )
+    parser.add_argument("--max-memory", metavar="M", help="what to take at most, as in cuda:0=10GB,cpu=20GB (default: what is free)")
+    parser.add_argument(
+        "--memory-check",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refuse a model that does not fit into the free memory, before loading it (default: yes)",
+    )
 
 
 def model_options(args: argparse.Namespace) -> dict:
     """What `open_backend` takes, of what the flags of `add_model_flags` say."""
-    names = ("preset", "model", "device", "dtype", "load_in_8bit", "load_in_4bit", "local_dir", "image_size")
-    return {name: getattr(args, name) for name in names}
+    return {name: getattr(args, name) for name in ("preset", "model", *LOADING)}
