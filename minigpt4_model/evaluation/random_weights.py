@@ -63,26 +63,35 @@ def full_size_config(preset: str) -> MiniGPT4Config:
     return MiniGPT4Config(vision_config={}, qformer_config=qformer, text_config=text, chat_template_name=PRESETS[preset].chat_template)
 
 
+class RandomTensors:
+    """Makes tensors that behave like a network's: gains of one, biases of zero, matrices of small noise."""
+
+    def __init__(self, seed: int = 0):
+        self._noise = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(seed)) * 0.02
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        if len(shape) < 2:
+            return torch.full(shape, float(name.endswith("weight")), dtype=dtype)
+        tensor = torch.empty(shape, dtype=dtype)
+        flat = tensor.view(-1)
+        for start in range(0, flat.numel(), _BLOCK):
+            some = flat[start : start + _BLOCK]
+            some.copy_(self._noise[: len(some)])
+        return tensor
+
+
 def build_random(config: MiniGPT4Config, dtype: torch.dtype, seed: int = 0) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """A model on the CPU with its frozen parts in `dtype`, and a processor for it."""
     with torch.device("meta"):
         shapes = MiniGPT4ForConditionalGeneration(config).state_dict()
-    noise = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(seed)) * 0.02
-    state = dict(_fill(shapes, noise, dtype))
+    state = dict(_fill(shapes, RandomTensors(seed), dtype))
     return build_from_state(config, state, "Random weights", dtype=dtype).eval(), RandomProcessor(config)
 
 
-def _fill(shapes: dict[str, torch.Tensor], noise: torch.Tensor, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+def _fill(shapes: dict[str, torch.Tensor], make: RandomTensors, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
     for name, shape in shapes.items():
         kept_in = torch.float32 if name.startswith(TRAINED_PREFIXES) else dtype
         if not shape.is_floating_point():
             yield name, torch.zeros(shape.shape, dtype=shape.dtype)
-        elif shape.ndim < 2:  # gains are one, biases zero
-            yield name, torch.full(shape.shape, float(name.endswith("weight")), dtype=kept_in)
         else:
-            tensor = torch.empty(shape.shape, dtype=kept_in)
-            flat = tensor.view(-1)
-            for start in range(0, flat.numel(), _BLOCK):
-                some = flat[start : start + _BLOCK]
-                some.copy_(noise[: len(some)])
-            yield name, tensor
+            yield name, make(name, tuple(shape.shape), kept_in)
