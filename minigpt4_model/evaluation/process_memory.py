@@ -18,10 +18,11 @@ _EVERY = 0.05  # seconds
 
 @dataclass(frozen=True)
 class Run:
-    """What a command did. Bytes; `own_peak` is None where it can't be told."""
+    """What a command did. Bytes; `own_peak` is None where it can't be told. On a busy machine `seconds` is mostly waiting."""
 
     code: int
     seconds: float
+    cpu_seconds: float
     peak: int
     own_peak: int | None
     output: str
@@ -43,7 +44,8 @@ def run_watched(command: Sequence[str], log: Path) -> Run:
             own = max(own or 0, allocated) if allocated is not None else own
             time.sleep(_EVERY)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Run(process.returncode, time.perf_counter() - start, usage.ru_maxrss * unit, own, output.decode("utf-8", "replace"))
+    computed = usage.ru_utime + usage.ru_stime
+    return Run(process.returncode, time.perf_counter() - start, computed, usage.ru_maxrss * unit, own, output.decode("utf-8", "replace"))
 
 
 def memory_of(pid: int | str = "self") -> dict[str, int]:

@@ -29,7 +29,25 @@ WAYS = {
 _ROOT = Path(__file__).resolve().parents[2]
 _PICTURE = _ROOT / "minigpt4_model" / "ui" / "examples" / "cat.png"
 _TOKENIZER = _ROOT / "tests" / "parity_fixtures" / "llama_tiny"
-_SMALL = {"vision": {"num_hidden_layers": 2}, "qformer": {"num_hidden_layers": 2}, "text": {"num_hidden_layers": 1}}
+# Sizes of --small. The numbers of heads are in no file, and known for the official widths only.
+_SMALL = {
+    "vision": {"hidden_size": 352, "num_hidden_layers": 2, "num_attention_heads": 8},
+    "qformer": {
+        "hidden_size": 384,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "intermediate_size": 1536,
+        "encoder_hidden_size": 352,
+    },
+    "text": {
+        "hidden_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "intermediate_size": 1408,
+    },
+}
 
 
 @dataclass
@@ -38,6 +56,7 @@ class Stage:
 
     name: str
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     own_peak_bytes: int | None
     ok: bool
@@ -48,19 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m minigpt4_model.evaluation.rehearsal", description=__doc__.partition("\n")[0])
     full_size = [name for name, preset in PRESETS.items() if preset.chat_template != "chatml"]
     parser.add_argument("--preset", choices=full_size, default="vicuna-7b", help="whose sizes the model has (default: %(default)s)")
-    parser.add_argument(
-        "--directory", type=Path, required=True, metavar="DIR", help="a folder for the files; it must not exist, or be empty"
-    )
+    parser.add_argument("--directory", type=Path, required=True, metavar="DIR", help="a new or empty folder for the files")
     parser.add_argument("--ways", default="16,4", metavar="W", help=f"how to load it: some of {', '.join(WAYS)} (default: %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=16, metavar="N", help="length of the answer (default: %(default)s)")
     parser.add_argument("--shard-bytes", type=int, default=2 * 10**9, metavar="N", help="size of the LLM's shards (default: %(default)s)")
-    parser.add_argument(
-        "--tokenizer", type=Path, default=_TOKENIZER, metavar="DIR", help="a Llama tokenizer's folder (default: the tests')"
-    )
+    parser.add_argument("--tokenizer", type=Path, default=_TOKENIZER, metavar="DIR", help="a Llama tokenizer's folder")
     parser.add_argument("--image", type=Path, default=_PICTURE, metavar="FILE", help="the picture to ask about")
-    parser.add_argument(
-        "--small", action=argparse.BooleanOptionalAction, default=False, help="few layers of the same widths, to try it out"
-    )
+    parser.add_argument("--small", action=argparse.BooleanOptionalAction, default=False, help="a small model of the kind, to try this out")
     parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=False, help="keep the imported model (default: remove it)")
     parser.add_argument("--device", metavar="D", help="cpu, cuda … (default: the best there is)")
     parser.add_argument("--stage", choices=("write", "ask"), help=argparse.SUPPRESS)
@@ -109,6 +122,8 @@ def rehearse(args: argparse.Namespace, argv: list[str], ways: list[str]):
     has_qformer = not PRESETS[args.preset].qformer.startswith("none")
     variant = "vicuna" if has_qformer else "llama2"
     flags = [*files_in(args.directory / "official", has_qformer).import_flags(variant), "--output", str(model)]
+    if args.small:
+        flags += ["--vision-heads", "8", *(["--qformer-heads", "6"] if has_qformer else [])]
     imported = _stage("import", run_watched([sys.executable, "-m", "minigpt4_model", "import-official", *flags], log))
     imported.figures["directory_bytes"] = sum(file.stat().st_size for file in model.glob("*")) if imported.ok else 0
     yield imported
@@ -132,7 +147,7 @@ def _loading(args: argparse.Namespace, way: str) -> dict[str, Any]:
 def _stage(name: str, run: Run) -> Stage:
     last = run.output.strip().splitlines()[-1:] or [""]
     figures = json.loads(last[0]) if last[0].startswith("{") else {"said": run.output.strip()[-600:]}
-    return Stage(name, run.seconds, run.peak, run.own_peak, run.code == 0 and "refused" not in figures, figures)
+    return Stage(name, run.seconds, run.cpu_seconds, run.peak, run.own_peak, run.code == 0 and "refused" not in figures, figures)
 
 
 def write_files(args: argparse.Namespace) -> dict[str, Any]:
@@ -146,7 +161,7 @@ def write_files(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def sized_config(preset: str, small: bool):
-    """The preset's configuration, or with few layers of the same widths."""
+    """The preset's configuration, or a small one of its kind."""
     from ..model import MiniGPT4Config
     from .random_weights import full_size_config
 
@@ -198,7 +213,8 @@ def ask(args: argparse.Namespace) -> dict[str, Any]:
 def describe(stage: Stage) -> str:
     """One stage for people."""
     own = "" if stage.own_peak_bytes is None else f" ({stage.own_peak_bytes / 1e9:.2f} of its own)"
-    lines = [f"{stage.name:<12} {stage.seconds:7.1f} s   peak {stage.peak_bytes / 1e9:6.2f} GB{own}{'' if stage.ok else '   FAILED'}"]
+    took = f"{stage.seconds:7.1f} s ({stage.cpu_seconds:.1f} s of processor time)"
+    lines = [f"{stage.name:<12} {took}   peak {stage.peak_bytes / 1e9:6.2f} GB{own}{'' if stage.ok else '   FAILED'}"]
     lines += [f"             {name}: {_short(value)}" for name, value in stage.figures.items()]
     return "\n".join(lines)
 

@@ -72,6 +72,8 @@ def open_model(arguments: Stage1Arguments, accelerator) -> tuple[MiniGPT4ForCond
         load_in_8bit=arguments.load_in_8bit,
         load_in_4bit=arguments.load_in_4bit,
     )
+    if arguments.train_qformer and model.model.qformer is not None:
+        model.model.qformer.float()  # beside an LLM of fewer bits it has 16, and what learns needs 32
     if not arguments.init:
         torch.manual_seed(arguments.seed)  # on the CPU, so that every device and process draws the same
         projection = model.model.language_projection
