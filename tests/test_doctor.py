@@ -16,7 +16,7 @@ from minigpt4_model.__main__ import VERBS
 from minigpt4_model.presets import PRESETS
 from minigpt4_model.weights import doctor, machine, pocket
 from minigpt4_model.weights.cache import write_manifest
-from minigpt4_model.weights.memory import PRECISIONS, SIZES, needed_bytes
+from minigpt4_model.weights.memory import PRECISIONS, SIZES, needed_bytes, size_of
 from minigpt4_model.weights.pairing import describe_pairing
 
 EMBEDDING = torch.arange(12.0).reshape(4, 3)
@@ -188,6 +188,48 @@ def test_too_little_memory(installation, capsys, monkeypatch):
         monkeypatch.setattr(doctor, "find_devices", lambda free=free: [machine.Device("cpu", "a small one", free)])
         got, _, checks = examine(capsys)
         assert (got, checks["memory"]["state"], "one conversation" in checks["memory"]["detail"]) == (code, state, free == alone)
+
+
+def test_the_best_choice_is_recommended_with_its_command(installation, capsys, monkeypatch):
+    def machine_with(*devices):
+        monkeypatch.setattr(doctor, "find_devices", lambda: [machine.Device(*device) for device in devices])
+        _, report, checks = examine(capsys, "--preset", "vicuna-7b")
+        return report, checks["memory"]
+
+    cpu = ("cpu", "a processor", 30 * 10**9, "float32")
+    report, check = machine_with(("cuda:0", "large", 40 * 10**9, "bfloat16"), cpu)
+    assert check["state"] == "ok" and report["recommended"]["flags"] == [] and "Best is 16 bit" in check["detail"]
+    assert {row["devices"][0] for row in report["memory"]} == {"cuda:0"} and {row["precision"] for row in report["elsewhere"]} == set(
+        PRECISIONS
+    )
+    report, check = machine_with(("cuda:0", "small", 11 * 10**9, "bfloat16"), cpu)
+    assert check["state"] == "warning" and check["detail"] == "Only 4 bit fit on cuda:0. Best is 4 bit on cuda:0."
+    assert check["fix"].endswith("app.py --preset vicuna-7b --load-in-4bit")
+    report, check = machine_with(("cuda:0", "a", 12 * 10**9, "bfloat16"), ("cuda:1", "b", 12 * 10**9, "bfloat16"), cpu)
+    assert report["recommended"]["devices"] == ["cuda:0", "cuda:1"] and check["fix"].endswith("--device-map cuda:0,cuda:1")
+    report, check = machine_with(("cuda:0", "tiny", 5 * 10**9, "bfloat16"), cpu)
+    assert report["recommended"]["devices"] == ["cuda:0", "cpu"] and "(slow: layers come from the CPU" in check["detail"]
+
+
+def test_the_table_is_of_the_directory_that_is_asked_for(installation, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "find_devices", lambda: [machine.Device("cpu", "a processor", 5 * 10**9)])
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    text = {
+        "hidden_size": 2048,
+        "intermediate_size": 5504,
+        "num_hidden_layers": 20,
+        "num_attention_heads": 16,
+        "max_position_embeddings": 1024,
+    }
+    write_config(whole, frozen_parts=None, text_config=text, vision_config={"architecture": "eva_vit", "num_hidden_layers": 1})
+    _, report, checks = examine(capsys, "--model", str(whole))
+    size = size_of(json.loads((whole / "config.json").read_text()))
+    assert [row["needed_bytes"] for row in report["memory"]] == [needed_bytes(size, precision, 1024, 2) for precision in PRECISIONS]
+    assert (report["context_length"], report["conversations"]) == (1024, 2)
+    assert f"--model {whole}" in checks["memory"]["fix"]
+    doctor.main(["--model", str(whole)])
+    assert "Memory for 2 conversations of 1024 tokens at a time:" in capsys.readouterr().out
 
 
 def test_torch_that_does_not_import_is_reported_not_raised(installation, capsys, monkeypatch):

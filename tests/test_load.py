@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minigpt4_model.weights import load
+from minigpt4_model.weights import load, memory_check
 from minigpt4_model.weights.errors import PairingError, WeightsError
 from minigpt4_model.weights.load import choose_device, choose_dtype, find_checkpoint, imagenet_classifier, load_model
+from minigpt4_model.weights.machine import Device
+from minigpt4_model.weights.memory_check import TooLittleMemory
 from minigpt4_model.weights.pocket import POCKET_CHECKPOINT, ensure_pocket
 from tests.tiny_models import build_tiny_model
 
@@ -109,6 +112,11 @@ def test_precisions(monkeypatch):
     assert choose_dtype("auto", CPU) == torch.bfloat16
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert choose_dtype(None, torch.device("cuda")) == torch.float16
+    # A T4 says yes and means emulation.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    for capability, dtype in (((7, 5), torch.float16), ((8, 0), torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
+        assert choose_dtype(None, torch.device("cuda")) == dtype
 
 
 def test_fewer_bits_without_bitsandbytes_name_the_flag(monkeypatch):
@@ -265,17 +273,144 @@ def test_a_whole_directory_with_cut_off_weights_is_refused(whole):
 
 @pytest.mark.parametrize(("flag", "kind"), [("load_in_8bit", "Linear8bitLt"), ("load_in_4bit", "Linear4bit")])
 def test_only_the_language_models_layers_are_quantised(flag, kind):
-    model, processor = load_model("pocket", device="cpu", **{flag: True})
+    model, processor = load_model("pocket", device="cpu", dtype="bfloat16", **{flag: True})
     quantised = [name for name, module in model.named_modules() if type(module).__name__ == kind]
     layers = model.config.text_config.num_hidden_layers
     assert len(quantised) == 7 * layers and all(name.startswith("model.language_model.layers.") for name in quantised)
-    assert model.model.language_projection.weight.dtype == torch.float32
+    own = model.model
+    assert own.query_tokens.dtype == own.language_projection.weight.dtype == torch.float32
+    assert {parameter.dtype for parameter in own.qformer.parameters()} == {torch.bfloat16}
     inputs = processor(text=PROMPT, images=PIL.Image.new("RGB", (64, 48), "red"))
+    full, _ = load_model("pocket", device="cpu", dtype="float32")
     with torch.no_grad():
-        logits = model(**inputs).logits[:, -1].float()
-        full = load_model("pocket", device="cpu", dtype="float32")[0](**inputs).logits[:, -1]
-    assert torch.nn.functional.cosine_similarity(logits, full).item() > 0.9
+        logits, wanted = (each(**inputs).logits[:, -1].float() for each in (model, full))
+        seen, there = (each.get_image_features(inputs["pixel_values"]).pooler_output.float() for each in (model, full))
+    assert torch.nn.functional.cosine_similarity(logits, wanted).item() > 0.9
+    assert torch.nn.functional.cosine_similarity(seen, there, dim=-1).min() > 0.99  # a Q-Former in 16 bits sees the same
     assert model.generate(**inputs, max_new_tokens=2, do_sample=False).shape == (1, 2)
+
+
+def test_layers_left_on_the_disk_answer_the_same(whole, monkeypatch):
+    """accelerate reads them each time; the only offloading that a machine without a GPU can show."""
+    monkeypatch.setattr(memory_check, "find_devices", lambda only=None: [Device("cpu", "small", 10**12)])
+    size = memory_check.need_of(json.loads((whole / "config.json").read_text()))
+    tight = size.needed_bytes("float32", 1) - size.size.layer_bytes("float32") // 2
+    spread, processor = load_model(whole, dtype="float32", device_map="cpu,disk", max_memory=f"cpu={tight}")
+    assert (
+        spread.hf_device_map["model.language_model.layers.0"] == "cpu" and spread.hf_device_map["model.language_model.layers.1"] == "disk"
+    )
+    assert next(spread.model.language_model.layers[1].parameters()).is_meta and spread.device == CPU
+    model, _ = load_model(whole, dtype="float32", device="cpu")
+    prompt = "[INST] <Img><ImageHere></Img> hello [/INST] "
+    inputs = processor(text=prompt, images=PIL.Image.new("RGB", (64, 48), "red"))
+    with torch.no_grad():
+        assert torch.equal(spread(**inputs).logits, model(**inputs).logits)
+    assert torch.equal(
+        spread.generate(**inputs, max_new_tokens=4, do_sample=False), model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    )
+
+
+def test_offloading_to_disk_in_other_precisions(whole, monkeypatch):
+    """The files are fp32; each reading makes bf16 of them, as loading would."""
+    monkeypatch.setattr(memory_check, "find_devices", lambda only=None: [Device("cpu", "small", 10**12)])
+    need = memory_check.need_of(json.loads((whole / "config.json").read_text()))
+    tight = need.needed_bytes("16 bit", 1) - need.size.layer_bytes("16 bit") // 2
+    spread, processor = load_model(whole, dtype="bfloat16", device_map="cpu,disk", max_memory=f"cpu={tight}")
+    assert "disk" in spread.hf_device_map.values()
+    model, _ = load_model(whole, dtype="bfloat16", device="cpu")
+    inputs = processor(text="[INST] hello [/INST] ")
+    with torch.no_grad():
+        assert torch.equal(spread(**inputs).logits, model(**inputs).logits)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("map", ["cuda:0,cpu", "cuda:0,cuda:1"])
+def test_layers_on_several_devices_answer_the_same(whole, map):
+    if not torch.cuda.is_available() or (map.endswith("cuda:1") and torch.cuda.device_count() < 2):
+        pytest.skip("needs the devices")
+    need = memory_check.need_of(json.loads((whole / "config.json").read_text()))
+    tight = need.needed_bytes("float32", 1) - need.size.layer_bytes("float32") // 2 + need.size.layer_bytes("float32")
+    spread, processor = load_model(whole, dtype="float32", device_map=map, max_memory=f"cuda:0={tight}")
+    assert len(set(spread.hf_device_map.values())) == 2
+    inputs = processor(text="[INST] hello [/INST] ").to("cuda")
+    with torch.no_grad():
+        expected = load_model(whole, dtype="float32", device="cuda:0")[0](**inputs).logits
+        assert torch.allclose(spread(**inputs).logits, expected, atol=1e-4)
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_read(whole, monkeypatch):
+    monkeypatch.setattr(memory_check, "find_devices", lambda only=None: [Device("cpu", "small", 100_000_000)])
+    monkeypatch.setattr(memory_check, "own_memory", lambda: 0)
+    (whole / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(TooLittleMemory, match=f"--model {whole} in float32 needs .* on cpu, and 0.1 GB are free"):
+        load_model(whole, device="cpu", dtype="float32")
+    with pytest.raises(WeightsError, match="a weights file is damaged"):
+        load_model(whole, device="cpu", dtype="float32", memory_check=False)
+
+
+def test_a_preset_that_does_not_fit_is_refused_before_it_is_fetched(monkeypatch):
+    monkeypatch.setattr(memory_check, "find_devices", lambda only=None: [Device("cpu", "small", 2 * 10**9, "bfloat16")])
+    monkeypatch.setattr(load, "ensure_official", lambda *_: pytest.fail("it was fetched"))
+    with pytest.raises(TooLittleMemory, match="--preset vicuna-13b in 4 bit needs "):
+        load_model("vicuna-13b", device="cpu", load_in_4bit=True)
+
+
+def test_placement_flags_that_contradict_each_other():
+    with pytest.raises(WeightsError, match="--device cpu and --device-map auto exclude each other"):
+        load_model("pocket", device="cpu", device_map="auto")
+    with pytest.raises(WeightsError, match="--device-map toaster: there is no such device"):
+        load_model("pocket", device_map="toaster,cpu")
+    with pytest.raises(WeightsError, match="--model|--preset pocket takes its frozen parts from elsewhere"):
+        load_model("pocket", device_map="cpu,disk")
+
+
+MEASURE = """
+import json, sys
+from pathlib import Path
+import torch, transformers, bitsandbytes
+from minigpt4_model.evaluation.process_memory import forget_peak, memory_of
+from minigpt4_model.weights.load import load_model
+torch.set_num_threads(1)
+load_model(Path(sys.argv[1]) / "small", device="cpu", **json.loads(sys.argv[2]))  # what is imported late is imported now
+before = memory_of()
+forget_peak()
+model = load_model(Path(sys.argv[1]) / "large", device="cpu", **json.loads(sys.argv[2]))
+after = memory_of()
+print(json.dumps([after["VmHWM"] - before["VmRSS"], after["VmRSS"] - before["VmRSS"]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory) -> Path:
+    """Two models in fp16 shards, one large enough to be seen beside the program."""
+    from minigpt4_model.evaluation.random_weights import build_random
+
+    folder = tmp_path_factory.mktemp("sharded")
+    for name, layers in (("small", 1), ("large", 8)):
+        config = build_tiny_model()[0].config
+        text = {
+            **config.text_config.to_dict(),
+            "hidden_size": 1024,
+            "intermediate_size": 2816,
+            "num_hidden_layers": layers,
+            "head_dim": 256,
+        }
+        config = type(config)(vision_config=config.vision_config, qformer_config=config.qformer_config, text_config=text)
+        build_random(config, torch.float16)[0].save_pretrained(folder / name, max_shard_size="100MB")
+        build_tiny_model()[1].save_pretrained(folder / name)
+    assert len(list((folder / "large").glob("*.safetensors"))) >= 3
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("how", [{"dtype": "bfloat16"}, {"dtype": "float32"}, {"load_in_8bit": True}, {"load_in_4bit": True}], ids=str)
+def test_loading_peaks_little_above_what_stays(sharded, how):
+    run = subprocess.run([sys.executable, "-c", MEASURE, str(sharded), json.dumps(how)], capture_output=True, text=True)
+    peak, stays = json.loads(run.stdout.splitlines()[-1])
+    assert stays > 100_000_000, run.stderr
+    # The allowance is the largest tensor, the word table: it is a fifth of this model, and 2 % of a 7B one.
+    assert peak < 1.1 * stays + 32_000 * 1024 * 2
 
 
 def test_the_classifier_that_training_imagines_photographs_with():

@@ -121,7 +121,7 @@ def rehearse(args: argparse.Namespace, argv: list[str], ways: list[str]):
         return
     has_qformer = not PRESETS[args.preset].qformer.startswith("none")
     variant = "vicuna" if has_qformer else "llama2"
-    flags = [*files_in(args.directory / "official", has_qformer).import_flags(variant), "--output", str(model)]
+    flags = [*files_in(args.directory / "official", has_qformer).import_flags(variant), "--output", str(model), "--assume-pairing"]
     if args.small:
         flags += ["--vision-heads", "8", *(["--qformer-heads", "6"] if has_qformer else [])]
     imported = _stage("import", run_watched([sys.executable, "-m", "minigpt4_model", "import-official", *flags], log))

@@ -37,35 +37,44 @@ class Choice:
 
 
 def list_choices(need: Need, devices: Sequence[Device]) -> list[Choice]:
-    """Every way to run the model on `devices`, which are in the order of preference, the CPU last (`machine.find_devices`)."""
-    return list(_list_choices(need, devices))
+    """Every way to run the model on `devices`, which are in the order of preference, the CPU last (`machine.find_devices`).
 
-
-def _list_choices(need: Need, devices: Sequence[Device]) -> Iterator[Choice]:
+    Offloading, which is slow, is listed where 16 bit does not fit without.
+    """
     gpus = [device for device in devices if device.name.startswith("cuda")]
-    large = need.size.weight_bytes("16 bit") > _WORTH_SPREADING
     singles = [device for device in devices if not device.name.startswith("cuda")]
     if gpus:
         freest = max(gpus, key=lambda device: device.free_bytes or 0)
         singles = [gpus[0], *([freest] if freest is not gpus[0] else []), *singles]
-    for device in singles:
-        asked = [] if device.name in (devices[0].name, "cuda:0") else ["--device", device.name]
-        for precision in PRECISIONS:
-            needed, least = (need.needed_bytes(precision, count) for count in (need.conversations, 1))
-            free = device.free_bytes
-            fits, runs = (None, None) if free is None else (needed <= free, least <= free)
-            flags = (*asked, *_precision_flags(precision, device))
-            yield Choice((device.name,), precision, needed, least, free, fits, runs, flags)
-    if not large:
-        return
+    choices = [choice for device in singles for choice in _on_one(need, device, devices[0])]
+    if need.size.weight_bytes("16 bit") <= _WORTH_SPREADING:
+        return choices
     if len(gpus) > 1:
-        for precision in PRECISIONS[1:]:
-            yield _spread(need, precision, gpus, ("--device-map", ",".join(device.name for device in gpus)))
-    if gpus and devices[-1].name == "cpu":
-        yield _spread(need, "16 bit", [*gpus, devices[-1]], ("--device-map", "auto"), "slow: layers come from the CPU for each token")
-    if devices[-1].name == "cpu":
+        together = ("--device-map", ",".join(device.name for device in gpus))
+        choices += [_spread(need, precision, gpus, together) for precision in PRECISIONS[1:]]
+    host = devices[-1]
+    if gpus and host.name == "cpu" and not _has_room(choices, gpus[0].name):
+        note = "slow: layers come from the CPU for each token"
+        choices.append(_spread(need, "16 bit", [*gpus, host], ("--device-map", "auto"), note))
+    if host.name == "cpu" and not _has_room(choices, "cpu"):
         note = "very slow: layers are read from the disk for each token"
-        yield _spread(need, "16 bit", [devices[-1], Device(DISK, "the model's own files", None)], ("--device-map", f"cpu,{DISK}"), note)
+        choices.append(_spread(need, "16 bit", [host, Device(DISK, "the model's own files", None)], ("--device-map", f"cpu,{DISK}"), note))
+    return choices
+
+
+def _on_one(need: Need, device: Device, best: Device) -> Iterator[Choice]:
+    asked = [] if device.name in (best.name, "cuda:0") else ["--device", device.name]
+    for precision in PRECISIONS:
+        needed, least = (need.needed_bytes(precision, count) for count in (need.conversations, 1))
+        free = device.free_bytes
+        fits, runs = (None, None) if free is None else (needed <= free, least <= free)
+        flags = (*asked, *_precision_flags(precision, device))
+        yield Choice((device.name,), precision, needed, least, free, fits, runs, flags)
+
+
+def _has_room(choices: Sequence[Choice], device: str) -> bool:
+    """Whether 16 bit fits among the choices that compute on `device` first."""
+    return any(choice.runs for choice in choices if choice.precision == "16 bit" and choice.devices[0] == device)
 
 
 def _spread(need: Need, precision: str, devices: Sequence[Device], flags: tuple[str, ...], note: str = "") -> Choice:
