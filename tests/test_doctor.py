@@ -207,7 +207,7 @@ def test_the_best_choice_is_recommended_with_its_command(installation, capsys, m
     assert check["fix"].endswith("app.py --preset vicuna-7b --load-in-4bit")
     report, check = machine_with(("cuda:0", "a", 12 * 10**9, "bfloat16"), ("cuda:1", "b", 12 * 10**9, "bfloat16"), cpu)
     assert report["recommended"]["devices"] == ["cuda:0", "cuda:1"] and check["fix"].endswith("--device-map cuda:0,cuda:1")
-    report, check = machine_with(("cuda:0", "tiny", 5 * 10**9, "bfloat16"), cpu)
+    report, check = machine_with(("cuda:0", "tiny", 7 * 10**9, "bfloat16"), cpu)
     assert report["recommended"]["devices"] == ["cuda:0", "cpu"] and "(slow: layers come from the CPU" in check["detail"]
 
 

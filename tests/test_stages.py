@@ -22,8 +22,10 @@ from minigpt4_model.training.schedule import LearningRate
 from minigpt4_model.training.sources import BrokenSample, Sample, build_mixture
 from minigpt4_model.training.stage_arguments import Stage1Arguments, Stage2Arguments
 from minigpt4_model.training.stages import StageObjective, StageText, clean_caption, cut_answers
+from minigpt4_model.weights import memory_check
 from minigpt4_model.weights.errors import WeightsError
 from minigpt4_model.weights.load import load_model, read_checkpoint
+from minigpt4_model.weights.machine import Device
 from tests.test_parity import CASES, EXPECTED, FILES
 from tests.test_sources import pairs, write_shard
 from tests.tiny_models import PARITY, build_parity_model, build_tiny_model
@@ -318,6 +320,25 @@ def test_other_data_and_missing_frozen_parts_are_said(base, data, tmp_path, caps
     (output / "config.json").write_text(json.dumps({**config, "frozen_parts": "/gone"}))
     with pytest.raises(WeightsError, match='frozen parts are those of /gone, and there is no model.*"frozen_parts"'):
         load_model(output, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("more", "fix"),
+    [
+        ([], "Use --mixed-precision bf16 or --load-in-8bit or --load-in-4bit, or close other programs."),
+        (["--load-in-4bit"], "Use a machine with more memory, or close other programs."),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_with_flags_of_the_trainer(base, data, tmp_path, monkeypatch, capsys, more, fix):
+    if more:
+        pytest.importorskip("bitsandbytes")
+    monkeypatch.setattr(memory_check, "find_devices", lambda only=None: [Device("cpu", "small", 1_000_000)])
+    monkeypatch.setattr(memory_check, "own_memory", lambda: 0)
+    arguments = flags(data, tmp_path, "--model", str(base), "--data", str(data / "captions"), "--mixed-precision", "no", *more)
+    assert train.main(["stage1", *arguments]) == 1
+    told = capsys.readouterr().err
+    assert f"--model {base} in {'4 bit' if more else 'float32'} needs 0." in told and f"training takes more than that. {fix}" in told
+    assert "--device-map" not in told and train.build_parser().parse_args(["stage1", *arguments, "--no-memory-check"])
 
 
 def test_ranks_and_workers_see_each_sample_once(data):

@@ -35,6 +35,7 @@ class Stage1Arguments(TrainingArguments):
     load_in_8bit: bool = setting(False, "Frozen LLM in 8 bits.")
     load_in_4bit: bool = setting(False, "Frozen LLM in 4 bits.")
     device: str = setting("auto", "auto, cpu, cuda or mps; auto takes the best there is.", free=True)
+    memory_check: bool = setting(True, "Refuse a model that does not fit into the free memory, before loading it.", free=True)
     seed: int = setting(42, "Of the order of the data and of a new projection (upstream: seed).")
 
     # The original's proportions: 115 parts of LAION, 14 of Conceptual Captions and SBU (upstream: sample_ratio).

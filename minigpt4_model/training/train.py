@@ -16,7 +16,9 @@ import torch
 
 from ..model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..presets import PRESETS
+from ..weights.errors import WeightsError
 from ..weights.load import TRAINED_PREFIXES, find_checkpoint, load_model, read_checkpoint
+from ..weights.memory_check import TooLittleMemory
 from . import processes
 from .arguments import ArgumentsError, add_flags, from_flags
 from .checkpoint import PROJECTION_PREFIX
@@ -65,13 +67,20 @@ def read_prompts(path: Path) -> list[str]:
 def open_model(arguments: Stage1Arguments, accelerator) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The model to train: a checkpoint's, or frozen parts with a new projection, as `torch.nn.Linear` draws it (upstream)."""
     source = arguments.init or arguments.model
-    model, processor = load_model(
-        source if source in PRESETS else Path(source),
-        device=str(accelerator.device),
-        dtype=processes.frozen_dtype(accelerator),
-        load_in_8bit=arguments.load_in_8bit,
-        load_in_4bit=arguments.load_in_4bit,
-    )
+    try:
+        model, processor = load_model(
+            source if source in PRESETS else Path(source),
+            device=str(accelerator.device),
+            dtype=processes.frozen_dtype(accelerator),
+            load_in_8bit=arguments.load_in_8bit,
+            load_in_4bit=arguments.load_in_4bit,
+            memory_check=arguments.memory_check,
+        )
+    except TooLittleMemory as error:  # its table has flags of the page
+        raise WeightsError(
+            f"{'--init' if arguments.init else '--model'} {source} {error.reason}, and training takes more than that. "
+            f"{_smaller(arguments, accelerator)} close other programs. --no-memory-check loads it all the same."
+        ) from error
     if arguments.train_qformer and model.model.qformer is not None:
         model.model.qformer.float()  # beside an LLM of fewer bits it has 16, and what learns needs 32
     if not arguments.init:
@@ -82,6 +91,14 @@ def open_model(arguments: Stage1Arguments, accelerator) -> tuple[MiniGPT4ForCond
     if model.config.frozen_parts is None:
         model.config.frozen_parts = _place(source)
     return model, processor
+
+
+def _smaller(arguments: Stage1Arguments, accelerator) -> str:
+    """The flags that would take less memory than `arguments`, as the beginning of a sentence."""
+    flags = [] if arguments.load_in_4bit else ["--load-in-4bit"] if arguments.load_in_8bit else ["--load-in-8bit", "--load-in-4bit"]
+    if flags and accelerator.mixed_precision == "no":
+        flags.insert(0, "--mixed-precision bf16")
+    return f"Use {' or '.join(flags)}, or" if flags else "Use a machine with more memory, or"
 
 
 def build_trainer(args: argparse.Namespace) -> Trainer:

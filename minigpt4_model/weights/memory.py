@@ -58,14 +58,15 @@ class LanguageModelSize:
 class ModelSize:
     """The LLM, the parameters of the vision encoder, those of the Q-Former, and those of the projection with the query tokens.
 
-    `small_encoder` is kept in fp32 whatever the precision: a convolution's statistics lose too much in 16 bits.
+    `encoder_fp32_parameters` are those of the encoder's that stay in fp32 in 16 bits: a ViT's norms, positions and biases of q and v,
+    and all of a small convolution, whose statistics would lose too much.
     """
 
     language_model: LanguageModelSize
     vision_encoder_parameters: int
     qformer_parameters: int
     projection_parameters: int
-    small_encoder: bool = False
+    encoder_fp32_parameters: int = 0
 
     @property
     def trained_parameters(self) -> int:
@@ -80,9 +81,9 @@ class ModelSize:
         """All but the LLM's layers. The Q-Former is fp32 as in the original, or 16 bit where the LLM has 8 or 4."""
         width = value_bytes(precision)
         qformer = 4 if precision in ("float32", "16 bit") else 2
-        encoder = 4 if self.small_encoder else width
-        tables = self.language_model.table_parameters * width + self.vision_encoder_parameters * encoder
-        return tables + self.qformer_parameters * qformer + self.projection_parameters * 4
+        encoder = self.vision_encoder_parameters * width + self.encoder_fp32_parameters * (4 - width)
+        tables = self.language_model.table_parameters * width
+        return tables + encoder + self.qformer_parameters * qformer + self.projection_parameters * 4
 
     def weight_bytes(self, precision: str) -> int:
         """All weights."""
@@ -121,19 +122,21 @@ def size_of(config: Mapping[str, Any]) -> ModelSize:
         width = config.get("patches_per_token", 4) * image_width
     projection = (width + 1) * language_model.hidden_size + queries
     qformer_parameters = _qformer_parameters(qformer, image_width) if qformer else 0
-    small = vision.get("architecture", "eva_vit") != "eva_vit"
-    encoder = _efficientnet_parameters(vision) if small else _eva_parameters(vision)
-    return ModelSize(language_model, encoder, qformer_parameters, projection, small_encoder=small)
+    if vision.get("architecture", "eva_vit") == "eva_vit":
+        encoder, in_fp32 = _eva_parameters(vision)
+    else:
+        encoder = in_fp32 = _efficientnet_parameters(vision)
+    return ModelSize(language_model, encoder, qformer_parameters, projection, in_fp32)
 
 
-def _eva_parameters(vision: Mapping[str, Any]) -> int:
-    """timm's `Eva` as `vision_encoder.build_trunk` makes it, with `ln_vision`."""
+def _eva_parameters(vision: Mapping[str, Any]) -> tuple[int, int]:
+    """timm's `Eva` as `vision_encoder.build_trunk` makes it, with `ln_vision`: (all, those that `VisionEncoder` keeps in fp32)."""
     width, patch = vision.get("hidden_size", 1408), vision.get("patch_size", 14)
-    inner = int(width * vision.get("mlp_ratio", 4.3637))
+    inner, blocks = int(width * vision.get("mlp_ratio", 4.3637)), vision.get("num_hidden_layers", 39)
     positions = (vision.get("image_size", 224) // patch) ** 2 + 1
-    attention = 4 * width * width + 3 * width  # q, k and v without a k bias, and what follows them
-    block = attention + 2 * width * inner + inner + width + 4 * width
-    return (3 * patch * patch + 1 + 1 + positions) * width + vision.get("num_hidden_layers", 39) * block + 2 * width
+    in_fp32 = (1 + positions + 2) * width + blocks * 6 * width  # CLS, positions, ln_vision; two norms and two biases a block
+    matrices = 4 * width * width + width + 2 * width * inner + inner + width  # with the biases that are no q's or v's
+    return (3 * patch * patch + 1) * width + blocks * matrices + in_fp32, in_fp32
 
 
 def _efficientnet_parameters(vision: Mapping[str, Any]) -> int:

@@ -23,7 +23,11 @@ OWN_CONVERSATIONS = 2  # kept at a time of a model that is no preset (`chat.engi
 
 
 class TooLittleMemory(WeightsError):
-    """The model does not fit where it was to go; the message has the table of what would."""
+    """The model does not fit where it was to go; the message has the table of what would, and `reason` only what is lacking."""
+
+    def __init__(self, what: str, reason: str, advice: str):
+        super().__init__(f"{what} {reason}.\n{advice}")
+        self.reason = reason
 
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -168,6 +172,8 @@ def refusal(what: str, need: Need, devices: Sequence[Device], asked: Sequence[De
     advice = "Use a machine with more memory" if best is None else f"Use {flags}" if flags else "Leave these flags out"
     least = gigabytes(need.needed_bytes(precision, 1))
     return TooLittleMemory(
-        f"{what} in {precision} needs {least} of memory on {names}, and {gigabytes(free)} are free.\n{render_choices(choices)}\n"
-        f"{advice}, or close other programs. --no-memory-check loads it all the same, and the system may end the program."
+        what,
+        f"in {precision} needs {least} of memory on {names}, and {gigabytes(free)} are free",
+        f"{render_choices(choices)}\n{advice}, or close other programs. "
+        "--no-memory-check loads it all the same, and the system may end the program.",
     )
