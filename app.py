@@ -10,9 +10,11 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from minigpt4_model.chat.backends.flags import LOADING, add_placement_flags
 from minigpt4_model.presets import DEFAULT_PRESET, PRESETS
+from minigpt4_model.serving.operator_flags import add_operator_flags, build_front, flags_from_environment
 
 BACKENDS = ("torch", "openai", "echo")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -71,12 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument(
         "--share", action=argparse.BooleanOptionalAction, default=False, help="also open a public address through Gradio's tunnel"
     )
+    add_operator_flags(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args([*flags_from_environment(parser, os.environ), *(sys.argv[1:] if argv is None else argv)])
     if args.load_in_8bit and args.load_in_4bit:
         parser.error("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
     if (args.backend == "openai") != bool(args.base_url):
@@ -98,36 +101,55 @@ def _open_page(args: argparse.Namespace) -> int:
     try:
         listener = listen(args.host, args.port)
         examples = load_demo_questions()
+        front_of = build_front(args)
         _make_upload_folder()
         backend = _open_backend(args)
     except (ValueError, RuntimeError, OSError) as fault:
         print(fault, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows cleans up
-    run_page(backend, listener, examples, args.share)
+    run_page(backend, listener, examples, args.share, front_of)
     return 0
 
 
-def run_page(backend, listener, examples=(), share: bool = False) -> None:
+def run_page(backend, listener, examples=(), share: bool = False, front_of=None) -> None:
     """Serve the page of `backend` on the socket `listener` until interrupted. `examples` are demo questions to begin with.
 
-    What visitors upload lies in a folder that nobody else can read and that is removed at the end.
+    `front_of` is what `build_front` gives: limits, accounts, metrics. What visitors upload lies in a folder that nobody else on this
+    machine can read and that is removed at the end.
     """
-    with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=_upload_folder(), ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=_upload_folder(), ignore_cleanup_errors=True) as name:
         # Before Gradio is imported: it reads both when it is.
-        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_TEMP_DIR"] = name
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        from minigpt4_model.chat.backends.zero_gpu import on_zero_gpu
+        from minigpt4_model.serving.front import Front
+        from minigpt4_model.serving.health import room_for_uploads
         from minigpt4_model.serving.running import serve
+        from minigpt4_model.ui.cleaning import Cleaner
         from minigpt4_model.ui.conversation import ConversationStore
         from minigpt4_model.ui.page import build_page
         from minigpt4_model.ui.server import build_server
 
-        page = build_page(backend, ConversationStore(Path(folder) / "pictures"), examples)
+        folder = Path(name)
+        pictures = folder / "pictures"
+        front = front_of(backend) if front_of else Front()
+        front.checks.append(room_for_uploads(folder))
+        keep_seconds = front.limits.keep_hours * 3600
+        store = ConversationStore(pictures, front.limits.max_conversations, keep_seconds)
+        page = build_page(front.watched(backend), store, examples, front.limits, front.notice)
+        if front.metrics:
+            front.metrics.add_gauge("conversations", "Conversations that are kept.", lambda: len(store))
+        cleaner = Cleaner(folder, pictures, store, page.grants, keep_seconds)
+        if on_zero_gpu():  # the processes that have a GPU close what they inherit of this port; they look for it here
+            page.server = SimpleNamespace(config=SimpleNamespace(port=listener.getsockname()[1]))
         try:
-            serve(build_server(page), listener, share)
+            cleaner.start()
+            serve(build_server(page, front=front), listener, share)
         except KeyboardInterrupt:
             print("Closed.")
         finally:
+            cleaner.stop()
             backend.close()
 
 

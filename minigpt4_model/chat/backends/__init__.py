@@ -37,14 +37,18 @@ class BackendOptions:
 
 def _open_torch(options: BackendOptions) -> Backend:
     from ...weights.errors import WeightsError
+    from .zero_gpu import ZeroGpuBackend, on_zero_gpu, prepare
 
     try:
+        if on_zero_gpu():
+            prepare()
         from ..engine import load_engine
 
-        return load_engine(
+        engine = load_engine(
             Path(options.model) if options.model else get_preset(options.preset or DEFAULT_PRESET).name,
             **{name: getattr(options, name) for name in LOADING},
         )
+        return ZeroGpuBackend(engine) if on_zero_gpu() else engine
     except (WeightsError, ValueError, OSError) as error:
         raise BackendError(str(error)) from error
     except (ImportError, RuntimeError, MemoryError) as error:  # what drivers, allocators and bitsandbytes have to say
