@@ -32,6 +32,8 @@ from .closer_look import look_closer, what_was_read
 from .contrast import contrast_keys
 from .decoding import AnswerWriter, StopRules, TextAssembler, TokenSampler
 from .guards import GuardFactory
+from .inspection import Inspection, Weights
+from .inspector import inspect_answer, weigh_image_tokens
 from .kv_cache import ConversationSlots, Slot
 from .logprobs import LogprobReader
 from .messages import MessageError, Turn, load_conversation
@@ -116,6 +118,37 @@ class Engine:
         if top_logprobs is not None and settings.num_beams > 1:
             raise SettingsError("Log-probabilities are there without beams only: leave num_beams at 1, or logprobs out.")
         turns = load_conversation(messages)
+        kept, notice, rendered = self.fit(turns, settings)
+        guards = self._guards.build(settings, kept, look_closer(kept, settings))
+        shown = turns[-1].pictures
+        notices = [notice, *(picture.notice for picture in shown)]
+        if settings.read_text and shown:
+            notices.append(what_was_read(shown))
+        if settings.visual_contrast and settings.num_beams > 1 and any(turn.pictures for turn in kept):
+            notices.append("Visual contrast works without beams only: it is left out.")
+        return Asked(rendered, settings, guards, start, tuple(filter(None, notices)), top_logprobs)
+
+    def inspect(
+        self, messages: list[dict], text: str, token_ids: Sequence[int] = (), settings: GenerationSettings | None = None
+    ) -> Inspection:
+        return inspect_answer(self, messages, text, token_ids, settings or self.description.settings)
+
+    def weigh(
+        self,
+        messages: list[dict],
+        text: str,
+        first: int,
+        end: int,
+        token_ids: Sequence[int] = (),
+        settings: GenerationSettings | None = None,
+    ) -> Weights:
+        return weigh_image_tokens(self, messages, text, range(first, end), token_ids, settings or self.description.settings)
+
+    def fit(self, turns: list[Turn], settings: GenerationSettings) -> tuple[list[Turn], str, Rendered]:
+        """The turns that the model has room for, a sentence for the person if some were left out, and the prompt they make.
+
+        Raises `MessageError` when the last question is too long by itself.
+        """
         context = self.description.context_length
 
         def render_closer(turns: list[Turn]) -> Rendered:
@@ -125,14 +158,7 @@ class Engine:
             kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
         except MessageError as error:
             raise MessageError(f"{error} Or leave --image-crops off." if settings.image_crops else str(error)) from error
-        guards = self._guards.build(settings, kept, look_closer(kept, settings))
-        shown = turns[-1].pictures
-        notices = [notice, *(picture.notice for picture in shown)]
-        if settings.read_text and shown:
-            notices.append(what_was_read(shown))
-        if settings.visual_contrast and settings.num_beams > 1 and any(turn.pictures for turn in kept):
-            notices.append("Visual contrast works without beams only: it is left out.")
-        return Asked(render_closer(kept), settings, guards, start, tuple(filter(None, notices)), top_logprobs)
+        return kept, notice, render_closer(kept)
 
     def render(self, turns: list[Turn]) -> Rendered:
         """The prompt of a conversation as this model reads it."""

@@ -4,6 +4,7 @@
 uses it), the Q-Former's (transformers' `Blip2QFormerConfig`, or none for the Llama-2 variant) and the LLM's.
 """
 
+import math
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -41,6 +42,11 @@ class MiniGPT4VisionConfig(PreTrainedConfig):
     drawing_names: int = 0
     photograph_names: int = 0
     piece_width: int = 0
+
+    @property
+    def grid_side(self) -> int:
+        """Places in a row of the encoder's grid: features 1 to `grid_side` squared are the picture's places, row by row."""
+        return math.ceil(self.image_size / self.patch_size)
 
     def with_image_size(self, image_size: int) -> "MiniGPT4VisionConfig":
         """The same encoder for pictures of another side, a multiple of the patch size; its weights stay as they are.
