@@ -18,7 +18,7 @@ from ..chat.render import IGNORED, Rendered, render
 from ..chat.templates import get_template
 from ..model import MiniGPT4Processor
 from .objective import AddUp, DrawnObjective, Figures, Metrics, SampleAnswer, Share
-from .representation import FREE, SceneWords, WordLoss, WordPlaces
+from .representation import FREE, NUM_TOKENS, SceneWords, WordLoss, WordPlaces
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ class ConversationObjective(DrawnObjective):
         piece = {"vision_features": features, "input_ids": input_ids, "labels": labels}
         if self.word_loss is not None:
             targets = [self._targets(words) for example in examples for words in example.words_of_pictures]
-            piece["words"] = torch.tensor(targets, dtype=torch.long).reshape(-1, self.places.num_image_tokens)
+            piece["words"] = torch.tensor(targets, dtype=torch.long).reshape(-1, NUM_TOKENS)
         return piece
 
     def _targets(self, words: SceneWords | None) -> list[int]:
-        return [FREE] * self.places.num_image_tokens if words is None else self.places.target_ids(words)
+        return [FREE] * NUM_TOKENS if words is None else self.places.target_ids(words)
 
     def counts(self, piece: dict[str, torch.Tensor]) -> dict[str, float]:
         words = {} if self.word_loss is None else self.word_loss.counts(piece["words"])
