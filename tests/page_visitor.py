@@ -24,7 +24,7 @@ def running_page(folder: Path, *flags: str, **environment: str):
     command = [sys.executable, "app.py", "--backend", "echo", "--port", "0", *flags]
     environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder), **environment}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    watchdog = threading.Timer(120, process.kill)
+    watchdog = threading.Timer(300, process.kill)
     watchdog.start()
     written = []
     try:

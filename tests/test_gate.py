@@ -6,6 +6,11 @@ import re
 import httpx
 import PIL.Image
 import pytest
+from fastapi.testclient import TestClient
+
+from minigpt4_model.serving.limits import RateLimit
+from minigpt4_model.serving.visitors import Visitors
+from minigpt4_model.ui.gate import Gate
 
 from .page_visitor import PageVisitor, files_shown, png, running_page
 
@@ -133,6 +138,15 @@ def test_a_body_without_a_length_is_refused(two):
 def test_a_body_that_is_no_json_is_refused(two):
     mine, _ = two
     assert mine.http.post("/gradio_api/queue/join", content=b"{", headers={"content-type": "application/json"}).status_code == 400
+
+
+def test_nothing_is_uploaded_where_there_is_no_room():
+    async def page(scope, receive, send):
+        raise AssertionError("the upload went through")
+
+    gate = Gate(page, None, RateLimit(0), 10**6, passes=lambda scope: False, checks=[lambda: "", lambda: "There is no room."])
+    refused = TestClient(Visitors(gate)).post("/gradio_api/upload", files={"files": ("a.png", b"x")})
+    assert (refused.status_code, refused.text) == (507, "There is no room.")
 
 
 def test_the_visitors_cookie_is_unreadable_to_scripts(url):

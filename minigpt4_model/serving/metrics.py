@@ -9,11 +9,23 @@ import re
 from collections.abc import Callable
 
 import fastapi
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ..chat.backends.base import Answer, BackendDescription
 from ..chat.settings import GenerationSettings
+
+# When each counter began is when the server did: process_start_time_seconds.
+disable_created_metrics()
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 # Requests are counted by these groups of paths, of which there are few.

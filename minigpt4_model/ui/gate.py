@@ -5,10 +5,11 @@ An ASGI middleware in front of the whole server; what is not Gradio's passes. Ne
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.responses import JSONResponse, PlainTextResponse
 
+from ..serving.health import Check
 from ..serving.limits import RateLimit
 from ..serving.visitors import Visitor
 from .private_files import PrivatePage, named_files
@@ -49,14 +50,24 @@ class Refusal(Exception):
 class Gate:
     """ASGI middleware for the page `page`. `passes(scope)` tells which requests are for somebody else and go through.
 
-    `questions` counts the page's questions by address, together with whoever else counts with it.
+    `questions` counts the page's questions by address, together with whoever else counts with it. While one of `checks` finds a fault
+    nothing is uploaded.
     """
 
-    def __init__(self, app, page: PrivatePage, questions: RateLimit, max_file_bytes: int, passes: Callable[[dict], bool]):
+    def __init__(
+        self,
+        app,
+        page: PrivatePage,
+        questions: RateLimit,
+        max_file_bytes: int,
+        passes: Callable[[dict], bool],
+        checks: Sequence[Check] = (),
+    ):
         self._app = app
         self._page = page
         self._passes = passes
         self._questions = questions
+        self._checks = checks
         self._uploads = RateLimit(questions.per_minute * UPLOADS_PER_QUESTION)
         self._logins = RateLimit(LOGINS_PER_MINUTE)
         self._max_upload_bytes = MAX_FILES * (max_file_bytes + 10_000)
@@ -117,6 +128,8 @@ class Gate:
         """Let the upload in and note whose its files are."""
         too_large = f"These pictures are larger than {MAX_FILES} may be together, and more are not taken at once."
         _check_length(scope, self._max_upload_bytes, too_large)
+        if fault := next(filter(None, (check() for check in self._checks)), ""):
+            raise Refusal(507, fault)
         answer = b""
 
         async def send_noted(message):

@@ -1,7 +1,7 @@
 """Whose files are whose. Gradio serves an uploaded or shown file to anybody who knows its address, and takes any path as an upload.
 
 Here a visitor may read, and send back as an upload, the files that this server gave them: their uploads, and what the page showed
-them. `PrivatePage` notices what is shown; `gate` asks about every request.
+them. `PrivatePage` notices what is shown, in components and not in texts; `gate` asks about every request.
 """
 
 import os

@@ -35,7 +35,7 @@ def build_server(
     def is_own(scope) -> bool:
         return any(route.matches(scope)[0] is not Match.NONE for route in own_routes)
 
-    server.add_middleware(Gate, page=page, questions=front.questions, max_file_bytes=max_file_bytes, passes=is_own)
+    server.add_middleware(Gate, page=page, questions=front.questions, max_file_bytes=max_file_bytes, passes=is_own, checks=front.checks)
     front.add_middleware(server)
     gr.mount_gradio_app(
         server,
