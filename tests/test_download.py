@@ -69,7 +69,7 @@ def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server, tmp_path, monk
         raise downloads._Broken("no connection")
 
     monkeypatch.setattr(downloads, "_transfer", once_then_offline)
-    with pytest.raises(WeightsError, match=r"no connection\. 0\.4 MB are kept: start again to go on"):
+    with pytest.raises(WeightsError, match=r"no connection\. Check the network and start again to go on from the 0\.4 MB"):
         download(source(server), tmp_path / "file.pth")
     assert leftovers(tmp_path) == ["file.pth.partial"] and (tmp_path / "file.pth.partial").stat().st_size == 400_000
     monkeypatch.setattr(downloads, "_transfer", real)
@@ -150,7 +150,9 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(server, tmp_path
 
 
 def test_no_connection_names_the_address_and_the_way_by_hand(server, tmp_path):
-    with pytest.raises(WeightsError, match="no connection.*Or bring it by hand"):
+    with pytest.raises(
+        WeightsError, match="no connection.*Check the network and start again. Or bring it by hand: open http://127.0.0.1:9/file.pth"
+    ):
         download(source(server, url="http://127.0.0.1:9/file.pth"), tmp_path / "file.pth")
 
 

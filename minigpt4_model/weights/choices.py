@@ -148,4 +148,7 @@ def render_choices(choices: Sequence[Choice]) -> str:
 
 
 def gigabytes(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / 1e9:.1f} GB"
+    """A size for people: "unknown", "38 MB", "13.5 GB"."""
+    if size is None:
+        return "unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 100_000_000 or size == 0 else f"{size / 1e6:.0f} MB"

@@ -120,9 +120,10 @@ def _fetch(source: Source, path: Path, progress: Progress) -> Path:
         except _Broken as error:
             failures = 0 if _size(partial) > before else failures + 1
             if failures >= ATTEMPTS:
-                kept = f" {_size(partial) / 1e6:.1f} MB are kept: start again to go on from there." if _size(partial) else ""
+                kept = f" to go on from the {_size(partial) / 1e6:.1f} MB that are kept" if _size(partial) else ""
                 raise WeightsError(
-                    f"{source.title} could not be fetched from {source.url}: {error}.{kept} {_by_hand(source, path)}"
+                    f"{source.title} could not be fetched from {source.url}: {error}. Check the network and start again{kept}. "
+                    f"{_by_hand(source, path)}"
                 ) from error
             progress(f"{path.name}: {error}; trying again.", None)
             time.sleep(max(error.wait_s, PAUSE_S * 2 ** max(failures - 1, 0)))
@@ -305,4 +306,5 @@ def _require_space(directory: Path, needed: int, source: Source) -> None:
 
 
 def _by_hand(source: Source, path: Path) -> str:
-    return f"Or bring it by hand: fetch it in a browser from {source.page or source.url} and put it into {path.parent} as {path.name}."
+    elsewhere = f" (or look for it on {source.page})" if source.page else ""
+    return f"Or bring it by hand: open {source.url} in a browser{elsewhere} and put the file into {path.parent} as {path.name}."

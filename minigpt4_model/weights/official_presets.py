@@ -170,12 +170,14 @@ def _complete(preset: OfficialPreset, local: FoundParts, progress: Progress) -> 
     parts = f"{', '.join(file.title for file in preset.files)} and {preset.language_model.title}"
     fetched = f"; {missing / 1e9:.1f} GB of it are fetched, once" if missing else ""
     progress(f"{preset.name} is made of {parts}{fetched}.", None)
+    repository = preset.language_model
+    language_model = local.language_model or cached_snapshot(repository)
+    if language_model is None and repository.gated:  # whoever has no access learns it before gigabytes of the rest are fetched
+        language_model = download_repository(repository, _repository_folder(repository), progress)
     files = {role: getattr(local, role) or _bring(file, progress) for role, file in _roles(preset)}
     for role, file in _roles(preset):
         if getattr(local, role) is not None and file.sha256 and sha256_of(files[role], progress) != file.sha256:
             progress(f"note: {files[role]} is not the original's file of that name (its sha256 is another). Taken as it is.", None)
-    repository = preset.language_model
-    language_model = local.language_model or cached_snapshot(repository)
     if language_model is None:
         language_model = download_repository(repository, _repository_folder(repository), progress)
     return FoundParts(**{"qformer": None, **files}, language_model=language_model)
@@ -207,7 +209,10 @@ def _bring(file: RemoteFile, progress: Progress) -> Path:
     if not path.exists():
         progress(f"{file.title}: {path} ({file.size_bytes / 1e6:.0f} MB, {file.licence})", None)
     source = Source(file.title, file.url, sha256=file.sha256, size_bytes=file.size_bytes, page=file.page)
-    against = download(source, path, progress)
+    try:
+        against = download(source, path, progress)
+    except WeightsError as error:
+        raise WeightsError(f"{error}\nIf you have files of the original already: --local-dir DIR.") from error
     if not file.sha256:
         progress(f"{path.name} was checked against {against}; no hash of it is publicly known.", None)
     return path
