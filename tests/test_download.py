@@ -135,7 +135,7 @@ def test_without_a_known_hash_the_length_is_checked(server, tmp_path):
 
 def test_a_web_page_instead_of_the_file_is_refused(server, tmp_path):
     server.web_page = True
-    with pytest.raises(WeightsError, match=r"gives a web page instead of the file.*put it into .* as file.pth"):
+    with pytest.raises(WeightsError, match=r"gives a web page instead of the file.*put the file into .* as file.pth"):
         download(source(server, page="https://example.org/page"), tmp_path / "file.pth")
     assert leftovers(tmp_path) == []
 
