@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 from minigpt4_model.chat.backends.flags import LOADING, add_placement_flags
 from minigpt4_model.presets import DEFAULT_PRESET, PRESETS
+from minigpt4_model.serving.flags import add_api_flags, api_options
 from minigpt4_model.serving.operator_flags import add_operator_flags, build_front, flags_from_environment
 
 BACKENDS = ("torch", "openai", "echo")
@@ -34,9 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--backend",
         default="torch",
         choices=BACKENDS,
-        help="torch computes here, echo repeats what it gets; openai, a server at --base-url, is not built yet (default: %(default)s)",
+        help="torch computes here, openai asks the server at --base-url, echo repeats what it gets (default: %(default)s)",
     )
-    model.add_argument("--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai, which is not built yet")
+    model.add_argument("--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai, such as vLLM's: http://…/v1")
+    model.add_argument("--served-model", metavar="NAME", help="which of that server's models; its key is read from OPENAI_API_KEY")
     model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps … (default: the best there is)")
     model.add_argument("--dtype", default="auto", choices=DTYPES, help="precision of the weights (default: what suits the device)")
     model.add_argument(
@@ -73,6 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument(
         "--share", action=argparse.BooleanOptionalAction, default=False, help="also open a public address through Gradio's tunnel"
     )
+    api = parser.add_argument_group("the OpenAI-compatible API at /v1")
+    api.add_argument(
+        "--api", action=argparse.BooleanOptionalAction, default=True, help="serve the API beside the page (default: %(default)s)"
+    )
+    add_api_flags(api)
     add_operator_flags(parser)
     return parser
 
@@ -101,6 +108,7 @@ def _open_page(args: argparse.Namespace) -> int:
     try:
         listener = listen(args.host, args.port)
         examples = load_demo_questions()
+        options = api_options(args) if args.api else None
         front_of = build_front(args)
         _make_upload_folder()
         backend = _open_backend(args)
@@ -108,21 +116,22 @@ def _open_page(args: argparse.Namespace) -> int:
         print(fault, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows cleans up
-    run_page(backend, listener, examples, args.share, front_of)
+    run_page(backend, listener, examples, args.share, front_of, options)
     return 0
 
 
-def run_page(backend, listener, examples=(), share: bool = False, front_of=None) -> None:
+def run_page(backend, listener, examples=(), share: bool = False, front_of=None, api=None) -> None:
     """Serve the page of `backend` on the socket `listener` until interrupted. `examples` are demo questions to begin with.
 
-    `front_of` is what `build_front` gives: limits, accounts, metrics. What visitors upload lies in a folder that nobody else on this
-    machine can read and that is removed at the end.
+    `front_of` is what `build_front` gives: limits, accounts, metrics. `api` are the `ApiOptions` of the API at /v1, None where there shall
+    be none. What visitors upload lies in a folder that nobody else on this machine can read and that is removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=_upload_folder(), ignore_cleanup_errors=True) as name:
         # Before Gradio is imported: it reads both when it is.
         os.environ["GRADIO_TEMP_DIR"] = name
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from minigpt4_model.chat.backends.zero_gpu import on_zero_gpu
+        from minigpt4_model.serving.api import add_api
         from minigpt4_model.serving.front import Front
         from minigpt4_model.serving.health import room_for_uploads
         from minigpt4_model.serving.running import serve
@@ -137,7 +146,10 @@ def run_page(backend, listener, examples=(), share: bool = False, front_of=None)
         front.checks.append(room_for_uploads(folder))
         keep_seconds = front.limits.keep_hours * 3600
         store = ConversationStore(pictures, front.limits.max_conversations, keep_seconds)
-        page = build_page(front.watched(backend), store, examples, front.limits, front.notice)
+        front.api_has_keys = bool(api and api.keys)
+        watched = front.watched(backend)
+        # With API keys, who has none shall not ask by program.
+        page = build_page(watched, store, examples, front.limits, front.notice, endpoint=bool(api and not api.keys))
         if front.metrics:
             front.metrics.add_gauge("conversations", "Conversations that are kept.", lambda: len(store))
         cleaner = Cleaner(folder, pictures, store, page.grants, keep_seconds)
@@ -145,7 +157,7 @@ def run_page(backend, listener, examples=(), share: bool = False, front_of=None)
             page.server = SimpleNamespace(config=SimpleNamespace(port=listener.getsockname()[1]))
         try:
             cleaner.start()
-            serve(build_server(page, front=front), listener, share)
+            serve(build_server(page, routes=lambda server: api and add_api(server, watched, api), front=front), listener, share)
         except KeyboardInterrupt:
             print("Closed.")
         finally:
@@ -179,6 +191,7 @@ def _open_backend(args: argparse.Namespace):
         preset=args.preset,
         model=args.model,
         base_url=args.base_url,
+        served_model=args.served_model,
         **{name: getattr(args, name) for name in LOADING},
     )
 

@@ -21,6 +21,7 @@ VERBS = {
     "export-official": ("minigpt4_model.weights.export_official", "write a projection as the original project reads it"),
     "evaluate": ("minigpt4_model.evaluation.evaluate", "ask a model the questions of a suite, judge its answers, write a report"),
     "curate": ("minigpt4_model.curation.curate", "make stage-2 data from your own pictures: describe, refine, clean, annotate, export"),
+    "serve": ("minigpt4_model.serving.serve", "serve the model as an OpenAI-compatible API, without the page"),
     "bench": ("minigpt4_model.evaluation.bench", "measure speed and memory on this machine"),
 }
 

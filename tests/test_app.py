@@ -10,7 +10,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import openai
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
 import app
 from minigpt4_model.ui.demo_questions import load_demo_questions
@@ -143,10 +146,28 @@ def test_the_echo_backend_needs_no_torch(served):
     assert not imported & {"torch", "transformers", "timm"}
 
 
-def test_no_action_of_the_page_is_a_public_endpoint(served):
+def test_of_the_page_only_the_question_is_a_public_endpoint(served):
     url, _ = served
     with urllib.request.urlopen(f"{url}/gradio_api/info", timeout=10) as answer:
-        assert json.load(answer)["named_endpoints"] == {}
+        assert set(json.load(answer)["named_endpoints"]) == {"/ask"}
+
+
+def test_gradios_client_asks_about_a_picture(served):
+    url, _ = served
+    client = Client(url, verbose=False)
+    picture = handle_file(str(ROOT / "minigpt4_model" / "ui" / "examples" / "cat.png"))
+    answer = client.predict("What is this?", [picture], "", api_name="/ask")
+    assert answer == "I received 1 picture (512x512) and 0 earlier questions. You said: What is this?"
+    assert client.predict("And without?", None, "Be short.", api_name="/ask").startswith("I received 0 pictures")
+    with pytest.raises(AppError, match="not a picture"):
+        client.predict("What is this?", [handle_file(__file__)], "", api_name="/ask")
+
+
+def test_the_api_is_beside_the_page(served):
+    url, _ = served
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    answer = client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "hello"}])
+    assert answer.choices[0].message.content.endswith("You said: hello")
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/file=/etc/passwd", "/gradio_api/file=app.py", "/gradio_api/file=pyproject.toml"])

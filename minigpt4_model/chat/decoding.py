@@ -20,12 +20,11 @@ from transformers.generation.logits_process import (
 
 from .backends.base import Answer, BackendError
 from .contrast import VisualContrast
-from .guards import Guards, overlap
+from .guards import Guards
 from .logprobs import LogprobReader
 from .settings import GenerationSettings
+from .shown_text import NO_GUARDS, ShownText
 from .templates import ChatTemplate
-
-NO_GUARDS = Guards()
 
 
 class RequireNumbers(LogitsProcessor):
@@ -129,26 +128,18 @@ class StopRules:
         return bool(ids) and (ids[-1] in self.end_tokens or any(tuple(ids[-len(run) :]) == run for run in self.sequences))
 
 
-class TextAssembler:
-    """Turns tokens into pieces of text that are safe to show at once.
+class TextAssembler(ShownText):
+    """Turns tokens into pieces of text that are safe to show at once (`ShownText`), none of which ends inside a character.
 
-    A piece never ends inside a character, inside what may become a stop text or a leak, or in whitespace that may be the answer's end;
-    bytes that are no UTF-8 are left out. The pieces together are `ChatTemplate.cut_answer` of the whole text, but for a label
-    in mid-answer: what was shown cannot be taken back, so there only a label at the start is removed.
+    Bytes that are no UTF-8 are left out.
     """
 
     def __init__(self, tokenizer: Any, template: ChatTemplate, guards: Guards = NO_GUARDS):
+        super().__init__(template, guards)
         self._tokenizer = tokenizer
-        self._guards = guards
-        self._stops = template.stop_texts
-        self._label = template.answer_label
         # Ids from `_context` to `_read` are decoded text already, kept because a token's text depends on the one before it.
         self._ids: list[int] = []
         self._context = self._read = 0
-        self._held = ""
-        self._started = False
-        self.stopped = False
-        self.stopped_by = ""
 
     def push(self, token_id: int) -> str:
         """The text that can be shown after one more token; sets `stopped` when it completes a stop text, or when a guard ends it, whose
@@ -156,28 +147,9 @@ class TextAssembler:
         self._ids.append(token_id)
         return self.push_text(self._decode())
 
-    def push_text(self, text: str) -> str:
-        if self.stopped:
-            return ""
-        self._held += text
-        ends = [(index, "") for stop in self._stops if (index := self._held.find(stop)) >= 0]
-        guarded, reason = self._guards.find(self._held, self._started)
-        ends += [(guarded, reason)] if guarded >= 0 else []
-        if ends:
-            cut, self.stopped_by = min(ends)
-            self.stopped = True
-            self._held = self._held[:cut]
-            return self._release(len(self._held))
-        unsure = max((overlap(self._held, stop) for stop in self._stops), default=0)
-        return self._release(len(self._held) - max(unsure, self._guards.may_begin(self._held, self._started)))
-
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens on their own."""
         return self._tokenizer.decode(ids, skip_special_tokens=True)
-
-    def finish(self) -> str:
-        """What was held back, when the answer ends here."""
-        return "" if self.stopped else self._release(len(self._held), ended=True)
 
     def _decode(self) -> str:
         before = self._tokenizer.decode(self._ids[self._context : self._read], skip_special_tokens=True)
@@ -186,21 +158,6 @@ class TextAssembler:
             return ""
         self._context, self._read = self._read, len(self._ids)
         return after[len(before) :].replace("�", "")
-
-    def _release(self, end: int, ended: bool = False) -> str:
-        """Take the first `end` characters of what is held, less trailing whitespace; before the start, less a label."""
-        if not self._started:
-            start = len(self._held) - len(self._held.lstrip())
-            if self._label and self._held.startswith(self._label, start):
-                self._held = self._held[start + len(self._label) :]
-                return self._release(end - start - len(self._label), ended)
-            if self._label.startswith(self._held[start:]) and not (ended or self.stopped):
-                return ""
-            self._held, end = self._held[start:], end - start
-        piece = self._held[: max(end, 0)].rstrip()
-        self._held = self._held[len(piece) :]
-        self._started = self._started or bool(piece)
-        return piece
 
 
 @dataclass(frozen=True)

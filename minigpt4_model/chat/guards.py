@@ -6,7 +6,7 @@ which does need the model twice, is `contrast.py`. `Guards` is made for one answ
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .messages import Turn
@@ -99,6 +99,19 @@ class Guards:
         return max((overlap(text, leak) for leak in self.leaks), default=0)
 
 
+def guards_of_text(settings: GenerationSettings, template: ChatTemplate, turns: Sequence[Turn], rendered: Sequence[Turn] = ()) -> Guards:
+    """The guards that `settings` ask for, of an answer to `turns`, as far as they look at text: no token is banned.
+
+    `rendered` are the same turns with what was read in their pictures: an answer may be written as that is, but what it says of
+    the template is not the person's.
+    """
+    systems = allowed_systems(_texts(rendered or turns)) if settings.script_guard else ALL
+    leaks = leaks_of(template, "\n".join(_texts(turns))) if settings.leak_guard else ()
+    line = role_lines(template)[:1]
+    opening = line[0] if line and "\n" + line[0] in leaks else ""
+    return Guards(settings.loop_guard, (), leaks, opening, systems)
+
+
 class GuardFactory:
     """Makes the guards of answers in one template and vocabulary; remembers what it learned of the vocabulary."""
 
@@ -110,19 +123,12 @@ class GuardFactory:
         self._systems: TokenSystems | None = None
 
     def build(self, settings: GenerationSettings, turns: Sequence[Turn], rendered: Sequence[Turn] = ()) -> Guards:
-        """The guards that `settings` ask for, of an answer to `turns`.
-
-        `rendered` are the same turns with what was read in their pictures: an answer may be written as that is, but what it says of
-        the template is not the person's.
-        """
-        systems = allowed_systems(_texts(rendered or turns)) if settings.script_guard else ALL
-        banned = list(self._special) if settings.leak_guard else []
-        if systems is not ALL:
-            banned += self._foreign_tokens(systems)
-        leaks = leaks_of(self._template, "\n".join(_texts(turns))) if settings.leak_guard else ()
-        line = role_lines(self._template)[:1]
-        opening = line[0] if line and "\n" + line[0] in leaks else ""
-        return Guards(settings.loop_guard, tuple(banned), leaks, opening, systems)
+        """The guards that `settings` ask for, of an answer to `turns`; see `guards_of_text`."""
+        guards = guards_of_text(settings, self._template, turns, rendered)
+        banned = self._special if settings.leak_guard else ()
+        if guards.systems is not ALL:
+            banned += self._foreign_tokens(guards.systems)
+        return replace(guards, banned=banned)
 
     def _foreign_tokens(self, systems: frozenset[str]) -> tuple[int, ...]:
         if self._systems is None:

@@ -3,16 +3,12 @@
 The likelihoods are those of the logits as the model gives them, before temperature, penalties and guards change the choice.
 """
 
-import re
-from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import torch
 
 from .backends.base import TokenLogprob
-
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+from .writing_systems import bytes_of
 
 
 class LogprobReader:
@@ -33,29 +29,12 @@ class LogprobReader:
 
 
 def token_bytes(tokenizer: Any, token: int) -> bytes:
-    """The bytes of one token, which need not be whole characters: byte-level BPE and sentencepiece write them in signs of their own."""
+    """The bytes of one token, which need not be whole characters."""
     piece = tokenizer.convert_ids_to_tokens(token)
-    if piece is None:
+    if piece is None:  # rows of the embedding table beyond the vocabulary
         return b""
     if token in tokenizer.all_special_ids:
         return piece.encode()
-    if written := _BYTE_TOKEN.fullmatch(piece):
-        return bytes([int(written[1], 16)])
-    signs = _byte_level_signs()
-    if _is_byte_level(tokenizer) and all(sign in signs for sign in piece):
-        return bytes(signs[sign] for sign in piece)
-    return piece.replace("▁", " ").encode()
-
-
-def _is_byte_level(tokenizer: Any) -> bool:
-    """Whether a line break is written as byte-level BPE writes it; sentencepiece has `<0x0A>`."""
-    vocabulary = tokenizer.convert_tokens_to_ids("Ċ")
-    return vocabulary is not None and vocabulary != tokenizer.unk_token_id
-
-
-@cache
-def _byte_level_signs() -> Mapping[str, int]:
-    """GPT-2's printable signs for bytes: those that print stand for themselves, the others follow from U+0100 on."""
-    printing = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printing]
-    return {**{chr(byte): byte for byte in printing}, **{chr(256 + index): byte for index, byte in enumerate(others)}}
+    # Byte-level vocabularies have a sign for the line break; sentencepiece has <0x0A>.
+    line_break = tokenizer.convert_tokens_to_ids("Ċ")
+    return bytes_of(piece, byte_level=line_break is not None and line_break != tokenizer.unk_token_id)

@@ -181,7 +181,7 @@ def fit_to_context(turns: list[Turn], render_fn: Callable[[list[Turn]], Rendered
     questions = [index for index, turn in enumerate(turns) if turn.role == "user"]
 
     def without(count: int) -> list[Turn]:
-        return _leave_out(turns, questions[count])
+        return leave_out(turns, questions[count])
 
     def freed(count: int) -> int:
         return total - len(render_fn(without(count)).input_ids)
@@ -199,7 +199,7 @@ def fit_to_context(turns: list[Turn], render_fn: Callable[[list[Turn]], Rendered
     return without(count), f"The conversation outgrew the model's memory: {dropped} left out. Pictures are kept."
 
 
-def _leave_out(turns: list[Turn], first_kept: int) -> list[Turn]:
+def leave_out(turns: list[Turn], first_kept: int) -> list[Turn]:
     """`turns` without those before `first_kept`, a user's; the system text and the pictures stay."""
     system = [turn for turn in turns[:first_kept] if turn.role == "system"]
     pictures = tuple(picture for turn in turns[:first_kept] for picture in turn.pictures)

@@ -126,7 +126,7 @@ class TokenSystems:
         self._systems: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
         for token_id, token in enumerate(tokens):
             if token and token_id not in special and not token.lstrip("Ġ▁").isascii() or re.fullmatch(r"<0x[0-9A-F]{2}>", token or ""):
-                found = _systems_of_bytes(_bytes_of(token, byte_level))
+                found = _systems_of_bytes(bytes_of(token, byte_level))
                 if found != (frozenset(), frozenset()):
                     self._systems[token_id] = found
         self._foreign: dict[frozenset[str], tuple[int, ...]] = {}
@@ -155,13 +155,14 @@ def _systems_of_bytes(data: bytes) -> tuple[frozenset[str], frozenset[str]]:
     return whole, _systems_of_beginning(begun) if begun else frozenset()
 
 
-def _bytes_of(token: str, byte_level: bool) -> bytes:
+def bytes_of(token: str, byte_level: bool) -> bytes:
+    """What a token of a vocabulary stands for: byte-level (GPT-2's letters), or sentencepiece with bytes to fall back on."""
     if byte_level:
         alphabet = _byte_alphabet()
         return bytes(alphabet[letter] for letter in token if letter in alphabet)
     if re.fullmatch(r"<0x[0-9A-F]{2}>", token):
         return bytes([int(token[3:5], 16)])
-    return token.encode()
+    return token.replace("▁", " ").encode()
 
 
 @lru_cache

@@ -23,6 +23,7 @@ from .actions import Actions
 from .chat_panel import build_box, build_chat
 from .conversation import ConversationStore
 from .demo_questions import DemoQuestion
+from .endpoint import add_ask_endpoint
 from .header_panel import build_header_panel
 from .icons import icon
 from .panel import MAX_ANSWERS, PageParts, Panel
@@ -42,9 +43,14 @@ _KEEP_TICKET = "(id) => { try { sessionStorage.setItem('minigpt4-conversation', 
 
 
 def build_page(
-    backend: Backend, store: ConversationStore, examples: Sequence[DemoQuestion] = (), limits: Limits | None = None, notice: str = ""
+    backend: Backend,
+    store: ConversationStore,
+    examples: Sequence[DemoQuestion] = (),
+    limits: Limits | None = None,
+    notice: str = "",
+    endpoint: bool = False,
 ) -> PrivatePage:
-    """The page for `backend`; it is not served yet. `notice` is told to every visitor."""
+    """The page for `backend`; it is not served yet. `notice` is told to every visitor. With `endpoint` programs may ask, too."""
     limits = limits or Limits()
     about = backend.description
     with PrivatePage(title=about.title, analytics_enabled=False, fill_height=True) as page:
@@ -66,6 +72,8 @@ def build_page(
                     with _panel_column(panel.name, panel.wide):
                         panel.build(parts)
         ready = gr.HTML("", elem_id="ready")
+        if endpoint:
+            add_ask_endpoint(backend)
 
         _wire_chat(parts)
         keep_ticket = {"fn": None, "inputs": [ticket], "outputs": [ticket], "js": _KEEP_TICKET, "api_visibility": "private"}

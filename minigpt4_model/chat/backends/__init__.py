@@ -3,6 +3,7 @@
 `open_backend` opens one by name; to add a backend, write its module and add a row to `BACKENDS`.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from .flags import LOADING
 class BackendOptions:
     """What the flags say about a backend; each backend reads what concerns it. `model` is a directory and replaces `preset`.
 
+    `served_model` is the name of a model that the server at `base_url` has; the key for it is OPENAI_API_KEY.
+
     `local_dir` is a directory with files of a full-size preset.
     """
 
@@ -31,6 +34,7 @@ class BackendOptions:
     max_memory: str | None = None
     memory_check: bool = True
     base_url: str | None = None
+    served_model: str | None = None
     local_dir: str | None = None
     image_size: int | None = None
 
@@ -81,7 +85,16 @@ def _open_echo(options: BackendOptions) -> Backend:
 
 
 def _open_openai(options: BackendOptions) -> Backend:
-    raise BackendError("--backend openai is not built yet: use --backend torch or echo.")
+    from .openai import OpenAIBackend
+
+    if not options.base_url:
+        raise BackendError("--backend openai needs --base-url URL, the address of an OpenAI-compatible server.")
+    return OpenAIBackend(
+        options.base_url,
+        preset=get_preset(options.preset or DEFAULT_PRESET),
+        served_model=options.served_model,
+        api_key=os.environ.get("OPENAI_API_KEY", ""),
+    )
 
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = MappingProxyType(
