@@ -137,6 +137,15 @@ def test_batches_of_a_seed_differ():
     assert len(set(backend.seeds)) == 4
 
 
+def test_the_record_of_a_run_tells_the_settings(tmp_path):
+    pictures, folder = write_pictures(tmp_path / "pictures", 1), tmp_path / "p"
+    flags = ["--backend", "echo", "--min-tokens", "0", "--no-leak-guard", "--visual-contrast", "0.5", "--seed", "3"]
+    assert main(["describe", str(pictures), "--project", str(folder), *flags]) == 0
+    told = json.loads(Project(folder).row("SELECT settings FROM runs")["settings"])
+    assert (told["leak_guard"], told["visual_contrast"], told["seed"], told["batch_size"]) == (False, 0.5, 3, 8)
+    assert not {"load_in_8bit", "temperature", "loop_guard"} & set(told)
+
+
 def test_the_echo_describes_and_given_captions_ask_nobody(tmp_path, capsys):
     pictures = write_pictures(tmp_path / "pictures", 2)
     assert main(["describe", str(pictures), "--project", str(tmp_path / "p"), "--backend", "echo", "--min-tokens", "0"]) == 0
@@ -170,6 +179,7 @@ def test_what_is_wrong_is_told_before_anything(tmp_path, capsys, command, told):
         ["describe", "--temperature", "9"],
         ["describe", "--again", "--base-url", "http://x/v1"],
         ["describe", "--base-url", "localhost:8000"],
+        ["describe", "x", "--base-url", "http://x/v1", "--visual-contrast", "1"],
         ["refine"],
         ["refine", "--rules-only", "--base-url", "http://x/v1"],
         ["refine", "--base-url", "http://x/v1", "--max-cost", "1"],
@@ -377,6 +387,18 @@ def test_status_tells_everything(tmp_path, capsys):
     assert main(["status", "--project", str(project.folder)]) == 0
     told = capsys.readouterr().out
     assert "3 pictures, 3 with a text" in told and "3 from colours (CC0-1.0)" in told and "3 open" in told and "curate clean" in told
+
+
+def test_pictures_without_a_text_are_not_to_be_judged(tmp_path, capsys):
+    pictures, folder = write_pictures(tmp_path / "pictures", 2), str(tmp_path / "p")
+    (pictures / "broken.jpg").write_text("no picture")
+    assert main(["describe", str(pictures), "--project", folder, "--take-only"]) == 1
+    assert "  broken.jpg is not a picture" in capsys.readouterr().err
+    assert main(["describe", "--project", folder, "--backend", "echo", "--min-tokens", "0", "--limit", "1"]) == 0
+    assert main(["clean", "--project", folder, "--min-words", "999"]) == 0
+    assert main(["status", "--project", folder]) == 0
+    told = capsys.readouterr().out
+    assert "2 pictures, 1 with a text" in told and "1 text is marked:" in told and "Judged: 1 open, 0 kept" in told
 
 
 def test_a_second_command_waits_for_the_first_ones_change(tmp_path):

@@ -4,6 +4,7 @@ Each batch is stored when it is there; the next run describes what has no descri
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from .prompts import DESCRIBE_FILE, DescribePrompts, read_describe_prompts
 from .schema import DESCRIBE
 
 MIN_TOKENS = 80  # paper 3.2: a shorter answer is taken for one that stopped early
-_OPTIONS = {"max_new_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "seed": "seed"}
+_GENERATION = [option.name for option in dataclasses.fields(GenerationSettings)]
+_OPTIONS = {"max_new_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "seed": "seed"}  # what every endpoint takes
 
 EPILOG = """\
 PICTURES is a folder (with all that is below it), a picture, web shards (a folder of .tar files, a glob, {00000..00099}.tar), or anything
@@ -74,6 +76,9 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
             parser.error(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
     if args.again and args.base_url and not args.served_model:
         parser.error("--again with --base-url needs --served-model: pictures that this model has described are left alone")
+    for name in _GENERATION:
+        if args.base_url and name not in _OPTIONS and getattr(args, name) is not None:
+            parser.error(f"--{name.replace('_', '-')} is for a model in this process: an endpoint of --base-url does not take it.")
     try:
         settings_from_flags(args, GenerationSettings())
     except SettingsError as error:
@@ -100,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
         unusable += taken.unusable
         print(f"{path}: {taken.new} new pictures, {taken.known} known, {taken.unusable} that cannot be used.", file=sys.stderr)
     for row in project.rows("SELECT place, problem FROM places WHERE problem != '' LIMIT 3") if unusable else ():
-        print(f"  {row['place']}: {row['problem']}", file=sys.stderr)
+        place, problem = row["place"], row["problem"]
+        name = Path(place).name + " "  # which a problem may begin with already
+        print(f"  {place} {problem.removeprefix(name)}" if problem.startswith(name) else f"  {place}: {problem}", file=sys.stderr)
     if args.take_only:
         return 1 if unusable else 0
     if args.use_captions:
@@ -180,19 +187,9 @@ def _name(args: argparse.Namespace) -> str:
 
 def _settings(args: argparse.Namespace) -> dict:
     """What a person would have to say again to get the like."""
-    names = (
-        "preset",
-        "model",
-        "base_url",
-        "dtype",
-        "load_in_8bit",
-        "load_in_4bit",
-        "batch_size",
-        *_OPTIONS,
-        "repetition_penalty",
-        "num_beams",
-    )
-    return {name: getattr(args, name) for name in names if getattr(args, name) not in (None, False)}
+    names = ("preset", "model", "base_url", "dtype", "load_in_8bit", "load_in_4bit", "image_size", "batch_size", *_GENERATION)
+    given = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None and (name in _GENERATION or value is not False)}
 
 
 def _open(args: argparse.Namespace) -> Describer:

@@ -37,9 +37,10 @@ def _lines(project: Project) -> Iterator[str]:
         yield "No rule has looked at the texts yet: curate clean."
     else:
         marked = count("SELECT COUNT(DISTINCT text_id) FROM marks JOIN current ON current.id = text_id")
-        yield f"{marked} texts are marked:"
+        yield f"{marked} {'text is' if marked == 1 else 'texts are'} marked" + (":" if marked else ".")
         yield from (f"  {hit:6} {rule}" for rule, hit in counts_by_rule(project).items())
-    by_status = dict(project.rows("SELECT status, COUNT(*) FROM items GROUP BY status"))
+    # A picture without a text is nobody's to judge yet.
+    by_status = dict(project.rows("SELECT status, COUNT(*) FROM items WHERE id IN (SELECT item_id FROM current) GROUP BY status"))
     yield (
         "Judged: " + ", ".join(f"{by_status.get(status, 0)} {status}" for status in STATUSES if status != OPEN or by_status.get(OPEN)) + "."
     )
