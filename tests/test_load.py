@@ -296,9 +296,9 @@ def test_layers_left_on_the_disk_answer_the_same(whole, monkeypatch):
     size = memory_check.need_of(json.loads((whole / "config.json").read_text()))
     tight = size.needed_bytes("float32", 1) - size.size.layer_bytes("float32") // 2
     spread, processor = load_model(whole, dtype="float32", device_map="cpu,disk", max_memory=f"cpu={tight}")
-    assert (
-        spread.hf_device_map["model.language_model.layers.0"] == "cpu" and spread.hf_device_map["model.language_model.layers.1"] == "disk"
-    )
+    # Of two layers none can stay: the one on its way needs the room of the other.
+    assert {spread.hf_device_map[f"model.language_model.layers.{index}"] for index in range(2)} == {"disk"}
+    assert spread.hf_device_map["lm_head"] == "cpu"
     assert next(spread.model.language_model.layers[1].parameters()).is_meta and spread.device == CPU
     model, _ = load_model(whole, dtype="float32", device="cpu")
     prompt = "[INST] <Img><ImageHere></Img> hello [/INST] "
@@ -329,7 +329,7 @@ def test_layers_on_several_devices_answer_the_same(whole, map):
     if not torch.cuda.is_available() or (map.endswith("cuda:1") and torch.cuda.device_count() < 2):
         pytest.skip("needs the devices")
     need = memory_check.need_of(json.loads((whole / "config.json").read_text()))
-    tight = need.needed_bytes("float32", 1) - need.size.layer_bytes("float32") // 2 + need.size.layer_bytes("float32")
+    tight = need.needed_bytes("float32", 1) - need.size.layer_bytes("float32") // 2
     spread, processor = load_model(whole, dtype="float32", device_map=map, max_memory=f"cuda:0={tight}")
     assert len(set(spread.hf_device_map.values())) == 2
     inputs = processor(text="[INST] hello [/INST] ").to("cuda")
