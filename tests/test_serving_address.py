@@ -1,9 +1,11 @@
 """Where the page listens: which flag a fault names."""
 
+import errno
 import socket
 
 import pytest
 
+from minigpt4_model.serving import address
 from minigpt4_model.serving.address import CannotListen, listen
 
 
@@ -20,6 +22,20 @@ def test_a_port_that_cannot_be_had_is_named():
             with pytest.raises(CannotListen) as fault:
                 listen("127.0.0.1", port)
             assert str(fault.value).startswith(f"--port {port}: ") and "--host" not in str(fault.value)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends connections that nobody reads")
+def test_a_connection_that_nobody_reads_is_ended(monkeypatch):
+    monkeypatch.setattr(address, "UNREAD_MS", 500)
+    with listen("127.0.0.1", 0) as listener, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted, pytest.raises(TimeoutError) as ended:
+            accepted.settimeout(30)
+            while True:
+                accepted.sendall(b"x" * 65536)
+        assert ended.value.errno == errno.ETIMEDOUT  # not our patience of 30 seconds
 
 
 def test_port_0_takes_a_free_one():

@@ -4,6 +4,9 @@ import errno
 import socket
 import sys
 
+# A connection whose other end takes nothing for so long is ended, so that clients that never read do not pile up.
+UNREAD_MS = 120_000
+
 # The address, not the port, is at fault.
 _NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -20,6 +23,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise _host_fault(host, fault) from fault
     # On Windows SO_REUSEADDR would let two programs share the port.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE if sys.platform == "win32" else socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listener.bind((host, port))
         listener.listen(128)
