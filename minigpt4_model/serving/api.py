@@ -30,12 +30,13 @@ MAX_REQUESTS = 64
 class ApiOptions:
     """What the operator decides. No `keys` let everybody in; without a `fetcher` pictures come as data URLs only.
 
-    `max_requests` are answered or wait at a time; one more is told to come again.
+    `max_requests` are answered or wait at a time; one more is told to come again. With `mcp` there is a tool for models at /v1/mcp.
     """
 
     keys: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     fetcher: PictureFetcher | None = None
     max_requests: int = MAX_REQUESTS
+    mcp: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
 
 
@@ -103,6 +104,10 @@ def build_api(backend: Backend, options: ApiOptions) -> fastapi.FastAPI:
             stream=bool(chat.stream),
         )
 
+    if options.mcp:
+        from .mcp_door import add_mcp
+
+        add_mcp(api, backend, gate, threads, options.fetcher and options.fetcher.fetch)
     return api
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from ..chat.pictures import load_picture
+from ..chat.pictures import LoadedPicture, load_picture
 from ..chat.settings import GenerationSettings
 from .errors import ApiError
 from .schema import NAMED_BY_OPENAI, ChatRequest, ImagePart, Message
@@ -97,6 +97,11 @@ async def read_request(chat: ChatRequest, defaults: GenerationSettings, fetch: F
     )
 
 
+async def read_picture(url: str, where: str, fetch: FetchPicture | None) -> LoadedPicture:
+    """The picture of a data URL, or what `fetch` gets from a web address. `where` names the field. Raises `ApiError` or `PictureError`."""
+    return await anyio.to_thread.run_sync(load_picture, await _read_url(url, where, fetch))
+
+
 def _parts(message: Message) -> list:
     return message.content if isinstance(message.content, list) else []
 
@@ -113,8 +118,7 @@ async def _read_message(message: Message, index: int, fetch: FetchPicture | None
     for number, part in enumerate(message.content):
         if isinstance(part, ImagePart):
             where = f"messages[{index}].content[{number}].image_url.url"
-            data = await _read_url(part.image_url.url, where, fetch)
-            parts.append({"type": "image", "image": await anyio.to_thread.run_sync(load_picture, data)})
+            parts.append({"type": "image", "image": await read_picture(part.image_url.url, where, fetch)})
         else:
             parts.append({"type": "text", "text": part.text})
     return {"role": role, "content": parts}

@@ -19,17 +19,27 @@ def add_api_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> 
         default=False,
         help="API clients may name pictures by http(s) addresses, which this machine then fetches; public addresses only",
     )
+    parser.add_argument(
+        "--mcp",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="offer the model as a tool to other models at /v1/mcp (needs the optional extra mcp)",
+    )
 
 
 def api_options(args: argparse.Namespace):
     """The `ApiOptions` that the flags of `add_api_flags` and `add_operator_flags` ask for. Raises `ValueError` that names the flag."""
     from .access import load_keys
     from .api import ApiOptions
+    from .mcp_door import check_mcp
     from .operator_flags import limits_of
     from .remote_pictures import PictureFetcher
 
+    if args.mcp:
+        check_mcp()
     return ApiOptions(
         keys=tuple(load_keys(args.api_key, args.api_key_file)),
         fetcher=PictureFetcher() if args.allow_image_urls else None,
         max_requests=limits_of(args).max_waiting,
+        mcp=args.mcp,
     )
