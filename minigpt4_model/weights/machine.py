@@ -118,13 +118,20 @@ def own_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
+# Control groups of version 2 and 1: their folder, the limit, what is taken of it, and how memory.stat calls what files take.
+_CONTROL_GROUPS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", ("inactive_file", "active_file")),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+)
+
+
 def _container_headroom() -> int:
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
+    """What a container may still take. What the system keeps of files that were read counts as taken there, and is given back."""
+    for folder, limit, used, kept in _CONTROL_GROUPS:
         try:
-            return max(int(Path(limit).read_text()) - int(Path(used).read_text()), 0)
+            room = int((folder / limit).read_text()) - int((folder / used).read_text())
+            rows = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return max(room + sum(int(amount) for name, amount in rows if name in kept), 0)
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return _NO_LIMIT
