@@ -3,6 +3,7 @@
 import sys
 
 import anyio
+import httpx
 import pytest
 
 from minigpt4_model.chat.backends.echo import EchoBackend
@@ -18,12 +19,13 @@ pytest.importorskip("mcp")
 def call(server, key: str = "", **arguments):
     """(names of the tools, the result of the call)"""
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async def run():
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         async with (
-            streamablehttp_client(server.url + "/mcp", headers=headers) as (read, write, _),
+            httpx.AsyncClient(headers=headers, timeout=60) as http,
+            streamable_http_client(server.url + "/mcp", http_client=http) as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
