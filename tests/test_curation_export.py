@@ -15,7 +15,7 @@ from minigpt4_model.curation import export, layouts
 from minigpt4_model.curation.curate import main
 from minigpt4_model.curation.decisions import accept, drop
 from minigpt4_model.curation.pictures import take_pictures
-from minigpt4_model.curation.project import Project, add_text
+from minigpt4_model.curation.project import Project, add_text, recorded_run
 from minigpt4_model.curation.selection import select
 from minigpt4_model.curation.worklist import Wish, show
 from minigpt4_model.training import train
@@ -152,6 +152,18 @@ def test_shards_are_the_same_bytes_for_the_same_data(project, tmp_path, monkeypa
     shards = sorted((tmp_path / "one").glob("*.tar"))
     assert [shard.name for shard in shards] == ["00000.tar", "00001.tar", "00002.tar"]
     assert all(shard.read_bytes() == (tmp_path / "two" / shard.name).read_bytes() for shard in shards)
+
+
+def test_the_card_tells_how_killed_runs_were_asked(project, tmp_path):
+    with pytest.raises(KeyboardInterrupt), recorded_run(project, "describe", {"author": "was killed"}):
+        with project.writing() as connection:
+            add_text(connection, 6, "describe", "was killed", description(6))
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), recorded_run(project, "describe", {"author": "said nothing"}):
+        raise KeyboardInterrupt
+    assert run(project, tmp_path / "set") == 0
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert 'Settings of describe: `{"author": "was killed"}`' in card and "said nothing" not in card
 
 
 def test_the_card_counts_everything(project, tmp_path):

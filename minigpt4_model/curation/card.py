@@ -75,7 +75,13 @@ def _making(project: Project, chosen: Sequence[Chosen]) -> str:
     counted = Counter(step for one in chosen for step in dict.fromkeys(one.history))
     rows = [(_WRITERS[step], author, count) for (step, author), count in counted.most_common()]
     text = _table(("texts were", "by", "of these pictures"), rows)
-    runs = project.rows("SELECT step, settings FROM runs WHERE step IN (?, ?) AND finished_at IS NOT NULL ORDER BY id", DESCRIBE, REFINE)
+    # Also runs that were killed: what they had written counts.
+    runs = project.rows(
+        "SELECT step, settings FROM runs WHERE step IN (?, ?) AND EXISTS (SELECT 1 FROM texts WHERE texts.step = runs.step AND "
+        "added_at >= started_at AND (finished_at IS NULL OR added_at <= finished_at)) ORDER BY id",
+        DESCRIBE,
+        REFINE,
+    )
     told = list(dict.fromkeys((row["step"], json.dumps(json.loads(row["settings"]), ensure_ascii=False)) for row in runs))
     return text + "".join(f"\n\nSettings of {step}: `{settings}`" for step, settings in told)
 
