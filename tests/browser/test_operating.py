@@ -64,12 +64,15 @@ def test_a_name_and_a_password_open_the_page(chromium, closed_url):
     context = chromium.new_context()
     page = context.new_page()
     page.goto(closed_url)
-    page.get_by_label("username", exact=False).fill("alice")
-    page.get_by_label("password", exact=False).fill("wrong")
-    page.get_by_role("button", name="Login").click()
+    _log_in(page, "wrong")
     expect(page.get_by_text("Incorrect", exact=False)).to_be_visible()
-    page.get_by_label("password", exact=False).fill("correct-horse")
-    page.get_by_role("button", name="Login").click()
+    _log_in(page, "correct-horse")
     page.wait_for_selector("#app-ready", state="attached", timeout=30_000)
     assert "You said: hello" in Chat(page).ask("hello")
     context.close()
+
+
+def _log_in(page, password: str) -> None:
+    page.get_by_label("username").fill("alice")
+    page.get_by_label("password").fill(password)
+    page.get_by_role("button", name="Login").click()
