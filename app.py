@@ -75,6 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument(
         "--share", action=argparse.BooleanOptionalAction, default=False, help="also open a public address through Gradio's tunnel"
     )
+    page.add_argument(
+        "--feedback-file",
+        metavar="FILE",
+        help="show thumbs below answers, and append votes, with question, answer and comment, to this file (default: neither)",
+    )
     api = parser.add_argument_group("the OpenAI-compatible API at /v1")
     api.add_argument(
         "--api", action=argparse.BooleanOptionalAction, default=True, help="serve the API beside the page (default: %(default)s)"
@@ -111,20 +116,22 @@ def _open_page(args: argparse.Namespace) -> int:
         options = api_options(args) if args.api else None
         front_of = build_front(args)
         _make_upload_folder()
+        feedback = _open_feedback(args.feedback_file)
         backend = _open_backend(args)
     except (ValueError, RuntimeError, OSError) as fault:
         print(fault, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows cleans up
-    run_page(backend, listener, examples, args.share, front_of, options)
+    run_page(backend, listener, examples, args.share, front_of, options, feedback)
     return 0
 
 
-def run_page(backend, listener, examples=(), share: bool = False, front_of=None, api=None) -> None:
+def run_page(backend, listener, examples=(), share: bool = False, front_of=None, api=None, feedback=None) -> None:
     """Serve the page of `backend` on the socket `listener` until interrupted. `examples` are demo questions to begin with.
 
     `front_of` is what `build_front` gives: limits, accounts, metrics. `api` are the `ApiOptions` of the API at /v1, None where there shall
-    be none. What visitors upload lies in a folder that nobody else on this machine can read and that is removed at the end.
+    be none. `feedback`, a `FeedbackFile`, is where visitors' votes are kept. What visitors upload lies in a folder that nobody else on this
+    machine can read and that is removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=_upload_folder(), ignore_cleanup_errors=True) as name:
         # Before Gradio is imported: it reads both when it is.
@@ -149,7 +156,8 @@ def run_page(backend, listener, examples=(), share: bool = False, front_of=None,
         front.api_has_keys = bool(api and api.keys)
         watched = front.watched(backend)
         # With API keys, who has none shall not ask by program.
-        page = build_page(watched, store, examples, front.limits, front.notice, endpoint=bool(api and not api.keys))
+        endpoint = bool(api and not api.keys)
+        page = build_page(watched, store, examples, front.limits, front.notice, endpoint=endpoint, feedback=feedback)
         if front.metrics:
             front.metrics.add_gauge("conversations", "Conversations that are kept.", lambda: len(store))
         cleaner = Cleaner(folder, pictures, store, page.grants, keep_seconds)
@@ -163,6 +171,18 @@ def run_page(backend, listener, examples=(), share: bool = False, front_of=None,
         finally:
             cleaner.stop()
             backend.close()
+
+
+def _open_feedback(name: str | None):
+    """The file of `--feedback-file`, if there is one. Raises `OSError`."""
+    if name is None:
+        return None
+    from minigpt4_model.ui.feedback import FeedbackFile
+
+    try:
+        return FeedbackFile(Path(name))
+    except OSError as fault:
+        raise OSError(f"--feedback-file {name}: it cannot be written ({fault.strerror}). Name a file in a folder to write in.") from fault
 
 
 def _upload_folder() -> str | None:

@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+# A camera that shows a test picture; whether a page may use it is each test's to say.
+CAMERA = ["--use-fake-device-for-media-stream"]
 MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
@@ -26,6 +28,6 @@ def chromium():
     expect.set_options(timeout=30_000)
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS + CAMERA)
         yield browser
         browser.close()

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import PIL.Image
 import pytest
@@ -260,3 +261,69 @@ def test_an_expired_conversation_keeps_the_question_in_the_box(store):
     assert "no longer kept" in actions.undo("from an earlier run", 0).status
     assert "no longer kept" in actions.clear("from an earlier run").status
     actions.stop("from an earlier run")
+
+
+def test_who_comes_while_the_model_is_busy_waits_in_line_and_sees_it(store):
+    actions = Actions(EchoBackend(0.01), store, at_once=1)
+    first, second, third = store.open(), store.open(), store.open()
+    writing = actions.ask(first.id, {"text": "one", "files": []}, *CONTROLS)
+    next(writing), next(writing)
+    waiting = actions.ask(second.id, {"text": "two", "files": []}, *CONTROLS)
+    next(waiting)
+    assert "Waiting: 1 before you." in next(waiting).status
+    impatient = actions.ask(third.id, {"text": "three", "files": []}, *CONTROLS)
+    next(impatient)
+    assert "Waiting: 2 before you." in next(impatient).status
+    actions.stop(third.id)
+    list(impatient)
+    assert third.exchanges[0].state == STOPPED and third.exchanges[0].answer == ""
+    list(writing)
+    list(waiting)
+    assert second.exchanges[0].state == FINISHED and second.exchanges[0].answer.endswith("You said: two")
+
+
+def test_the_page_speaks_the_language_of_the_browser(store):
+    actions = Actions(EchoBackend(), store)
+    shown = actions.come_back("an earlier ticket", SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}))
+    conversation = store.get(shown.conversation_id)
+    assert "不再保存" in shown.status
+    assert "请先输入问题" in ask(actions, conversation, "")[-1].status
+    assert "个词元" in ask(actions, conversation)[-1].status
+
+
+def test_an_answer_can_be_had_again_with_its_settings(store):
+    backend = Recording()
+    conversation = store.open()
+    ask(Actions(backend, store), conversation)
+    (exchange,) = conversation.exchanges
+    assert exchange.settings == backend.settings[0] and exchange.settings.seed is not None
+    assert exchange.details.usage.completion_tokens == 11
+    assert exchange.details.text == exchange.answer
+
+
+def test_what_listens_to_a_conversation_at_rest_hears_of_each_end_once(store):
+    actions, conversation = Actions(EchoBackend(0.01), store), store.open()
+    told = [step.settled for step in ask(actions, conversation) if isinstance(step.settled, str)]
+    assert len(told) == 1
+    assert actions.clear(conversation.id).settled > told[0]
+
+
+def test_a_picture_is_opened_and_encoded_before_it_is_sent(store, files, monkeypatch):
+    backend = EchoBackend()
+    encoded, opened = [], []
+    backend.encode_image = lambda picture: encoded.append(picture.digest)
+    monkeypatch.setattr("minigpt4_model.ui.actions.load_picture", lambda file: opened.append(file) or load_picture(file))
+    actions, conversation = Actions(backend, store), store.open()
+    broken = Path(files[0]).with_name("broken.png")
+    broken.write_bytes(b"no picture")
+    actions.prepare({"text": "", "files": [files[0], str(broken)]})
+    actions.prepare({"text": "", "files": files[:2]})
+    assert opened == [files[0], str(broken), files[1]] and len(encoded) == 2
+    ask(actions, conversation, "hello", files[:2])
+    assert len(opened) == 3
+    assert [picture.loaded.digest for picture in conversation.exchanges[0].pictures] == encoded
+    # Its files may be gone by the time it is sent.
+    conversation.exchanges[0].pictures[0].view.unlink()
+    ask(actions, store.open(), "hello", files[:1])
+    assert opened[3:] == [files[0]] and conversation.exchanges[0].pictures[0].view.exists()
+    assert "broken.png" in ask(actions, store.open(), "hello", [str(broken)])[-1].status

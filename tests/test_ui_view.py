@@ -1,7 +1,6 @@
 """What the page shows of a conversation: layout of messages, the status line; and the header."""
 
 import html
-import re
 from pathlib import Path
 
 import gradio as gr
@@ -14,6 +13,7 @@ from minigpt4_model.presets import PRESETS
 from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, WAITING, Exchange
 from minigpt4_model.ui.header_panel import header_html
 from minigpt4_model.ui.stored_pictures import StoredPicture
+from minigpt4_model.ui.texts import text_html
 from minigpt4_model.ui.view import chat_messages, message_positions, report
 
 
@@ -79,6 +79,7 @@ def test_the_report_of_an_answer():
 def test_the_header_names_the_preset_its_parts_and_what_it_is_good_at(preset, parts):
     row = PRESETS[preset]
     shown = header_html(BackendDescription(row.name, row.title, row.good_for, "cpu", row.context_length, row.image_tokens))
-    title, line = re.sub(r"<[^>]*>", "\n", html.unescape(shown)).split("\n\n")
-    assert title.strip() == row.title
-    assert line.replace("\n", "") == f"Chat about your pictures with {parts}. Good for {row.good_for}."
+    assert f"<h1>{row.title}</h1>" in shown and f">{parts}</span>" in html.unescape(shown)
+    assert shown.endswith(f"{text_html('header.good_for')} {text_html(f'preset.{preset}.good_for')}.</p>")
+    other = BackendDescription("echo", "Echo", "<trying>", "none", 100, 32)
+    assert header_html(other) == f"<h1>Echo</h1><p>{text_html('header.good_for')} &lt;trying&gt;.</p>"

@@ -4,11 +4,13 @@ Knows the backend's interface and the conversation store; where things are on th
 history from the browser. Faults that a person can mend become the status line's sentence, never a page error.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,17 +28,21 @@ from .pacing import paced
 from .settings_panel import settings_from_controls
 from .status_panel import status_html
 from .stored_pictures import StoredPicture
+from .texts import language_of, say
 from .view import chat_messages, message_positions, report
+from .waiting_line import Place, WaitingLine
 
 logger = logging.getLogger(__name__)
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_PICTURES_PER_QUESTION = 10
 
-EXPIRED = "This conversation is no longer kept: the server was restarted, or it was idle for a day. A new one has begun."
-BUSY = "An answer is still being written. Press Stop first, or wait for its end."
-GONE = "That question is no longer part of the conversation."
-BROKEN = "Something went wrong on the server; its terminal says what. Retry may help."
+# Uploads that were opened before they were sent, as file names.
+MAX_PREPARED = 256
+# Answers written at a time; who comes later waits in line and sees it.
+ANSWERS_AT_ONCE = 8
+# Seconds between two looks at the line.
+LINE_BEAT_S = 0.3
 
 
 class Shown(NamedTuple):
@@ -60,19 +66,23 @@ class Refused(Exception):
 class Actions:
     """The actions on one backend and one store. Several visitors use them at the same time."""
 
-    def __init__(self, backend: Backend, store: ConversationStore):
+    def __init__(self, backend: Backend, store: ConversationStore, at_once: int = ANSWERS_AT_ONCE):
         self._backend = backend
         self._store = store
+        self._line = WaitingLine(at_once)
+        self._prepared: OrderedDict[str, StoredPicture] = OrderedDict()
 
-    def come_back(self, ticket: str | None) -> Shown:
-        """When the page opens: the conversation that this tab had before a reload, or a new one."""
+    def come_back(self, ticket: str | None, request: gr.Request | None = None) -> Shown:
+        """When the page opens: the conversation that this tab had before a reload, or a new one, in the visitor's language."""
+        language = language_of(request)
         try:
             conversation, note = self._store.resume(ticket), ""
         except ConversationExpired:
-            conversation, note = self._store.open(), EXPIRED if ticket else ""
+            conversation, note = self._store.open(), say(language, "status.expired") if ticket else ""
+        conversation.language = language
         exchanges = conversation.exchanges
         note = note or (exchanges[-1].note if exchanges else "")
-        return Shown(conversation.id, chat_messages(exchanges), box_idle(), status_html(note), _settled())
+        return Shown(conversation.id, chat_messages(exchanges, language), box_idle(), status_html(note), _settled())
 
     def ask(self, conversation_id: str | None, typed: dict, *controls) -> Iterator[Shown]:
         """Send what is in the box. If a picture is refused nothing is sent: the text and the other pictures stay in the box."""
@@ -82,12 +92,12 @@ class Actions:
             yield self._begin_anew(box_filled(typed["text"], [file for file in typed["files"] if os.path.exists(file)]))
             return
         if conversation.busy:
-            yield Shown(status=status_html(BUSY, warning=True))
+            yield _busy(conversation)
             return
         try:
             settings = settings_from_controls(controls)
             pictures = self._take_pictures(conversation, typed["files"])
-            question = self._take_question(typed["text"], len(pictures), typed["files"])
+            question = self._take_question(conversation, typed["text"], len(pictures), typed["files"])
         except (Refused, SettingsError) as refusal:
             files = refusal.files if isinstance(refusal, Refused) else typed["files"]
             yield Shown(box=box_filled(typed["text"], files), status=status_html(str(refusal), warning=True))
@@ -95,9 +105,25 @@ class Actions:
         try:
             run = conversation.ask(question, pictures)
         except ConversationBusy:  # another question came while the pictures were opened
-            yield Shown(status=status_html(BUSY, warning=True))
+            yield _busy(conversation)
             return
         yield from self._write(conversation, run, settings)
+
+    def prepare(self, typed: dict) -> None:
+        """Open, store and, where the backend can, encode the pictures in the box while the visitor is still writing.
+
+        What is wrong with one is told when it is sent.
+        """
+        encode = getattr(self._backend, "encode_image", None)
+        for file in typed["files"][:MAX_PICTURES_PER_QUESTION]:
+            if file in self._prepared:
+                continue
+            with contextlib.suppress(PictureError, BackendError):
+                picture = self._prepared[file] = self._open_picture(file)
+                while len(self._prepared) > MAX_PREPARED:
+                    self._prepared.popitem(last=False)
+                if encode is not None:
+                    encode(picture.loaded)
 
     def ask_example(self, conversation_id: str | None, example: DemoQuestion, *controls) -> Iterator[Shown]:
         yield from self.ask(conversation_id, {"text": example.question, "files": [str(example.picture)]}, *controls)
@@ -118,7 +144,7 @@ class Actions:
             return self._begin_anew(box_idle())
         position = self._position(conversation, message)
         if position is None:
-            return self._show(conversation, box=box_idle(), note=GONE)
+            return self._show(conversation, box=box_idle(), note=say(conversation.language, "status.gone"))
         asked = conversation.take_back(position)
         return self._show(conversation, box=box_filled(asked.question, [str(picture.path) for picture in asked.pictures]))
 
@@ -142,12 +168,12 @@ class Actions:
             return
         position = self._position(conversation, message)
         if position is None:
-            yield self._show(conversation, box=box_idle(), note=GONE)
+            yield self._show(conversation, box=box_idle(), note=say(conversation.language, "status.gone"))
             return
         try:
             settings = settings_from_controls(controls)
             if text is not None:
-                text = self._take_question(text, len(conversation.exchanges[position].pictures))
+                text = self._take_question(conversation, text, len(conversation.exchanges[position].pictures))
         except (Refused, SettingsError) as refusal:
             yield self._show(conversation, box=box_idle(), note=str(refusal))
             return
@@ -155,7 +181,7 @@ class Actions:
         if seed is not None:
             settings = dataclasses.replace(settings, seed=seed)
             if settings.greedy:
-                notices.append("At temperature 0 every try gives the same answer: raise it in the settings.")
+                notices.append(say(conversation.language, "status.greedy"))
         yield from self._write(conversation, conversation.ask_again(position, text), settings, notices)
 
     def _write(self, conversation: Conversation, run: Run, settings: GenerationSettings, notices: Sequence[str] = ()) -> Iterator[Shown]:
@@ -169,27 +195,34 @@ class Actions:
         stream, shown = None, ""
         try:
             yield self._show(conversation, box=box_answering(), note=_joined(notices), warning=False)
-            stream = self._backend.stream(conversation.messages(), settings)
-            run.attach(stream)
-            for text in paced(stream, lambda: run.stopped):
-                if not run.current:  # something else was begun meanwhile
-                    break
-                if text == shown:
-                    yield Shown()
-                    continue
-                shown = text
-                note = _joined([*notices, *stream.answer.notices])
-                run.write(text, note=note)
-                yield self._show(conversation, note=note, warning=False)
+            with self._line.join() as place:
+                while place.ahead and run.current and not run.stopped:
+                    yield Shown(status=status_html(_waiting(place, conversation.language)))
+                    time.sleep(LINE_BEAT_S)
+                stream = self._backend.stream(conversation.messages(), settings)
+                run.attach(stream)
+                for text in paced(stream, lambda: run.stopped):
+                    if not run.current:  # something else was begun meanwhile
+                        break
+                    if text == shown:
+                        yield Shown()
+                        continue
+                    shown = text
+                    note = _joined([*notices, *stream.answer.notices])
+                    run.write(text, note=note)
+                    yield self._show(conversation, note=note, warning=False)
             cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
-            run.write(shown, STOPPED if cut else FINISHED, _joined([report(stream.answer), *notices]), stream.answer)
+            note = _joined([report(stream.answer, conversation.language), *notices])
+            run.write(shown, STOPPED if cut else FINISHED, note, stream.answer)
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
             run.write(_written(stream), FAILED, str(fault), _details(stream))
         except Exception:
             logger.exception("The answer failed.")
-            run.write(_written(stream), FAILED, BROKEN, _details(stream))
+            run.write(_written(stream), FAILED, say(conversation.language, "status.broken"), _details(stream))
         finally:
-            run.write(_written(stream), STOPPED, "Stopped.", _details(stream))  # if the visitor left; otherwise all is written
+            run.write(
+                _written(stream), STOPPED, say(conversation.language, "status.stopped"), _details(stream)
+            )  # if the visitor left; otherwise all is written
         # Gradio shows the last values again when an action ends, so even a replaced one ends with what is true now.
         last = conversation.exchanges[-1:]
         note, failed = (last[0].note, last[0].state == FAILED) if last else ("", False)
@@ -202,11 +235,13 @@ class Actions:
             return None
 
     def _begin_anew(self, box) -> Shown:
-        return Shown(self._store.open().id, [], box, status_html(EXPIRED, warning=True), _settled())
+        conversation = self._store.open()
+        return Shown(conversation.id, [], box, status_html(say(conversation.language, "status.expired"), warning=True), _settled())
 
     def _show(self, conversation: Conversation, box=None, note: str = "", warning: bool = True) -> Shown:
         settled = gr.skip() if conversation.busy else _settled()
-        return Shown(gr.skip(), chat_messages(conversation.exchanges), box or gr.skip(), status_html(note, warning=warning), settled)
+        messages = chat_messages(conversation.exchanges, conversation.language)
+        return Shown(gr.skip(), messages, box or gr.skip(), status_html(note, warning=warning), settled)
 
     @staticmethod
     def _position(conversation: Conversation, message: int) -> int | None:
@@ -215,16 +250,16 @@ class Actions:
 
     def _take_pictures(self, conversation: Conversation, files: Sequence[str]) -> list[StoredPicture]:
         if len(files) > MAX_PICTURES_PER_QUESTION:
-            raise Refused(f"A question takes at most {MAX_PICTURES_PER_QUESTION} pictures; these are {len(files)}.", files)
+            raise Refused(say(conversation.language, "status.many", most=MAX_PICTURES_PER_QUESTION, count=len(files)), files)
         about = self._backend.description
         room = about.context_length // 2 // about.image_tokens - len(conversation.pictures)
         if len(files) > room:
-            count = f"{room} more picture{'s' if room != 1 else ''}" if room > 0 else "no more pictures"
-            raise Refused(f"There is room for {count} in this conversation. Clear it to begin another.", files)
+            key = "status.room_none" if room <= 0 else "status.room_one" if room == 1 else "status.room"
+            raise Refused(say(conversation.language, key, count=room), files)
         pictures, good, complaints = [], [], []
         for file in files:
             try:
-                pictures.append(self._store.store_picture(load_picture(file), file))
+                pictures.append(self._open_picture(file))
                 good.append(file)
             except PictureError as fault:
                 complaints.append(str(fault))
@@ -232,16 +267,23 @@ class Actions:
             raise Refused(" ".join(complaints), good)
         return pictures
 
+    def _open_picture(self, file: str) -> StoredPicture:
+        """The upload `file`, opened and stored once. Raises `PictureError`."""
+        prepared = self._prepared.get(file)
+        if prepared is not None and self._store.still_has(prepared):
+            return prepared
+        return self._store.store_picture(load_picture(file), file)
+
     @staticmethod
-    def _take_question(text: str | None, pictures: int, files: Sequence[str] = ()) -> str:
-        question = undefuse(text or "").strip()
+    def _take_question(conversation: Conversation, text: str | None, pictures: int, files: Sequence[str] = ()) -> str:
+        question, language = undefuse(text or "").strip(), conversation.language
         if len(question) > MAX_QUESTION_CHARACTERS:
-            raise Refused(f"The question has {len(question):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are taken.", files)
+            raise Refused(say(language, "status.long", count=len(question), most=MAX_QUESTION_CHARACTERS), files)
         if question:
             return question
         if not pictures:
-            raise Refused("Type a question or add a picture first.")
-        return "Describe this picture." if pictures == 1 else "Describe these pictures."
+            raise Refused(say(language, "status.nothing"))
+        return say(language, "chat.describe" if pictures == 1 else "chat.describe_all")
 
 
 def _written(stream: AnswerStream | None) -> str:
@@ -250,6 +292,17 @@ def _written(stream: AnswerStream | None) -> str:
 
 def _details(stream: AnswerStream | None) -> Answer | None:
     return stream.answer if stream else None
+
+
+def _busy(conversation: Conversation) -> Shown:
+    return Shown(status=status_html(say(conversation.language, "status.busy"), warning=True))
+
+
+def _waiting(place: Place, language: str) -> str:
+    seconds = place.expected_seconds
+    if seconds is None:
+        return say(language, "status.waiting", ahead=place.ahead)
+    return say(language, "status.waiting_about", ahead=place.ahead, seconds=max(1, round(seconds)))
 
 
 def _settled() -> str:

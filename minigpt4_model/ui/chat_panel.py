@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import gradio as gr
 
 from .demo_questions import DemoQuestion
+from .texts import label
 
-PLACEHOLDER = "## Ask about a picture\nDrop one below, paste it, or pick it with the clip. Or begin with one of these:"
 # Longer pasted text would become an attachment, which is no picture.
 LONGEST_PASTED_TEXT = 20_000
 
 
-def build_chat(examples: Sequence[DemoQuestion]) -> gr.Chatbot:
+def build_chat(examples: Sequence[DemoQuestion], feedback: Sequence[str] | None = None) -> gr.Chatbot:
+    """`feedback` are the names of the thumbs under an answer; without them there are none."""
     return gr.Chatbot(
-        label="Conversation",
+        label=label("chat.label"),
         show_label=False,
         elem_id="chat",
         height="100%",
@@ -21,9 +22,10 @@ def build_chat(examples: Sequence[DemoQuestion]) -> gr.Chatbot:
         editable="user",
         group_consecutive_messages=False,
         buttons=["copy"],
-        feedback_options=None,
+        feedback_options=feedback,
+        like_user_message=False,
         allow_tags=False,
-        placeholder=PLACEHOLDER,
+        placeholder=label("chat.welcome"),
         examples=[
             {"text": example.question, "display_text": example.question, "icon": str(example.picture), "files": [str(example.picture)]}
             for example in examples
@@ -33,10 +35,10 @@ def build_chat(examples: Sequence[DemoQuestion]) -> gr.Chatbot:
 
 def build_box() -> gr.MultimodalTextbox:
     return gr.MultimodalTextbox(
-        label="Your question",
+        label=label("box.label"),
         show_label=False,
         elem_id="box",
-        placeholder="Ask about a picture…",
+        placeholder=label("box.placeholder"),
         sources=["upload"],
         file_types=["image"],
         file_count="multiple",

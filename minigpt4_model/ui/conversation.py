@@ -90,6 +90,7 @@ class Conversation:
 
     def __init__(self, exchanges: Sequence[Exchange] = ()):
         self.id = secrets.token_urlsafe(24)
+        self.language = "en"  # of the visitor's page
         self._exchanges = list(exchanges)
         self._lock = threading.RLock()
         self._run: Run | None = None
@@ -231,6 +232,14 @@ class ConversationStore:
             self._fresh[stored.path] = time.monotonic()
         self._files.write(picture, stored)
         return stored
+
+    def still_has(self, stored: StoredPicture) -> bool:
+        """Whether the files of `stored` are there; they then stay at least as long as those of a picture that is stored now."""
+        with self._lock:
+            there = stored.path.exists() and stored.view.exists()
+            if there:
+                self._fresh[stored.path] = time.monotonic()
+            return there
 
     def _keep(self, conversation: Conversation) -> None:
         self._kept[conversation.id] = (time.monotonic(), conversation)

@@ -9,7 +9,7 @@ import gradio as gr
 from ..chat.backends.base import BackendDescription
 from ..presets import PRESETS
 from .icons import icon
-from .texts import label
+from .texts import text_html
 
 
 def build_header_panel(description: BackendDescription, panels: Sequence[tuple[str, str]]) -> None:
@@ -21,19 +21,21 @@ def build_header_panel(description: BackendDescription, panels: Sequence[tuple[s
 def panel_button(name: str, picture: str) -> str:
     """A button that opens the panel `name`; `page.js` makes it work."""
     expands = f'data-panel="{name}" aria-controls="panel-{name}" aria-expanded="false"'
-    return f'<button type="button" {expands}>{icon(picture)}<span>{label("panel." + name)}</span></button>'
+    return f'<button type="button" {expands}>{icon(picture)}{text_html("panel." + name)}</button>'
 
 
 def header_html(description: BackendDescription) -> str:
     """The title, and one line: the preset's parts in the order of the paper's figure, and what it is good at."""
     preset = PRESETS.get(description.name)
-    pictures = "Chat about your pictures"
+    parts, good_for = "", html.escape(description.good_for)
     if preset is not None:
         connector = preset.qformer.removeprefix("none: ") if preset.qformer.startswith("none: ") else "Q-Former"
         names = [_name(preset.vision_encoder), connector, _name(preset.language_model)]
         details = "; ".join([preset.vision_encoder, f"Q-Former: {preset.qformer}", preset.language_model, f"runs on {description.device}"])
-        pictures += f' with <span class="parts" title="{html.escape(details)}">{html.escape(" → ".join(names))}</span>'
-    return f"<h1>{html.escape(description.title)}</h1><p>{pictures}. Good for {html.escape(description.good_for)}.</p>"
+        parts = f'<span class="parts" title="{html.escape(details)}">{html.escape(" → ".join(names))}</span> · '
+        if good_for == html.escape(preset.good_for):
+            good_for = text_html(f"preset.{preset.name}.good_for")
+    return f"<h1>{html.escape(description.title)}</h1><p>{parts}{text_html('header.good_for')} {good_for}.</p>"
 
 
 def _name(part: str) -> str:

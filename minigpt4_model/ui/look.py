@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 STYLE = Path(__file__).with_name("style.css")
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "pictures.js", "meter.js"))
 
 
 def build_theme() -> gr.themes.Base:

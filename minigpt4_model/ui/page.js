@@ -14,6 +14,29 @@ window.minigpt4 = {
     else if (before) document.querySelector(`#header [data-panel="${before.id.slice(6)}"]`).focus();
     dispatchEvent(new Event("resize"));
   },
+  // A text of `texts/` in the visitor's language.
+  word(key) {
+    const texts = (window.gradio_config && window.gradio_config.i18n_translations) || {};
+    for (const language of navigator.languages) {
+      const found = texts[language] || texts[language.split("-")[0]];
+      if (found) return found[key];
+    }
+    return texts.en ? texts.en[key] : undefined;
+  },
+  // Call `act` now and whenever something changes inside one of the elements, which may not be there yet.
+  onChange(selectors, act) {
+    let waiting = false;
+    const soon = () => {
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; act(); });
+    };
+    new MutationObserver((changes) => {
+      if (changes.some(({ target }) => target.closest && target.closest(selectors.join(",")))) soon();
+      else if (changes.some(({ addedNodes }) => [...addedNodes].some((node) => node.querySelector && node.querySelector(selectors.join(","))))) soon();
+    }).observe(document.documentElement, { childList: true, subtree: true });
+    soon();
+  },
   openedPanel() {
     const panel = document.querySelector("#dock > [data-open]");
     return panel ? panel.id.slice(6) : "";
@@ -30,5 +53,17 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   const inside = event.target.closest && event.target.closest("#dock");
   if (event.key === "Escape" && inside && !event.defaultPrevented && !document.fullscreenElement) window.minigpt4.openPanel("");
+});
+
+window.minigpt4.onChange(["[data-text]"], () => {
+  for (const part of document.querySelectorAll("[data-text]")) {
+    const text = window.minigpt4.word(part.dataset.text);
+    if (text !== undefined && part.textContent !== text) part.textContent = text;
+  }
+});
+
+// Gradio calls the examples a list, whose items may not be buttons.
+window.minigpt4.onChange(["#chat"], () => {
+  for (const examples of document.querySelectorAll("#chat .examples[role=list]")) examples.setAttribute("role", "group");
 });
 }

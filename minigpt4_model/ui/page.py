@@ -24,13 +24,16 @@ from .chat_panel import build_box, build_chat
 from .conversation import ConversationStore
 from .demo_questions import DemoQuestion
 from .endpoint import add_ask_endpoint
+from .feedback import FeedbackFile
+from .feedback_panel import OPTIONS, build_feedback_panel, wire_feedback
 from .header_panel import build_header_panel
 from .icons import icon
+from .meter_panel import build_meter_panel, meter_html
 from .panel import MAX_ANSWERS, PageParts, Panel
 from .private_files import PrivatePage
 from .settings_panel import build_settings_panel
 from .status_panel import build_status_panel
-from .texts import label
+from .texts import text_html
 
 # In the order of their buttons; the settings come last.
 PANELS: list[Panel] = []
@@ -49,8 +52,12 @@ def build_page(
     limits: Limits | None = None,
     notice: str = "",
     endpoint: bool = False,
+    feedback: FeedbackFile | None = None,
 ) -> PrivatePage:
-    """The page for `backend`; it is not served yet. `notice` is told to every visitor. With `endpoint` programs may ask, too."""
+    """The page for `backend`; it is not served yet. `notice` is told to every visitor. With `endpoint` programs may ask, too.
+
+    With `feedback`, visitors can judge answers, and what they say is kept there.
+    """
     limits = limits or Limits()
     about = backend.description
     with PrivatePage(title=about.title, analytics_enabled=False, fill_height=True) as page:
@@ -61,9 +68,11 @@ def build_page(
             gr.HTML(f'<p role="note">{html.escape(notice)}</p>', elem_id="notice")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="main"):
-                chat = build_chat(examples)
+                chat = build_chat(examples, OPTIONS if feedback else None)
+                judging = build_feedback_panel() if feedback else None
                 status = build_status_panel()
                 box = build_box()
+                meter = build_meter_panel()
             with gr.Column(elem_id="dock"):
                 with _panel_column("settings"):
                     controls = build_settings_panel(about.settings, limits.max_answer_tokens)
@@ -71,11 +80,20 @@ def build_page(
                 for panel in PANELS:
                     with _panel_column(panel.name, panel.wide):
                         panel.build(parts)
+        # Pressed by `pictures.js` alone.
+        rearrange = gr.Button("", visible="hidden", elem_id="rearrange")
+        prepare = gr.Button("", visible="hidden", elem_id="prepare")
         ready = gr.HTML("", elem_id="ready")
         if endpoint:
             add_ask_endpoint(backend)
 
         _wire_chat(parts)
+        parts.on_settled(lambda now: meter_html(now, about), [], [meter])
+        # The pictures in the box are put in another order in the browser alone: `pictures.js`.
+        prepare.click(parts.actions.prepare, [box], None, **parts.quick)
+        rearrange.click(None, [box], [box], js="(box) => window.minigpt4.rearranged(box)")
+        if feedback:
+            wire_feedback(parts, feedback, judging)
         keep_ticket = {"fn": None, "inputs": [ticket], "outputs": [ticket], "js": _KEEP_TICKET, "api_visibility": "private"}
         conversation.change(lambda conversation_id: conversation_id, [conversation], [ticket], **parts.quick).then(**keep_ticket)
         opened = page.load(parts.actions.come_back, [ticket], parts.shown, js=_READ_TICKET, **parts.quick)
@@ -88,9 +106,8 @@ def _panel_column(name: str, wide: bool = False) -> gr.Column:
     """The column of a panel, with its title and a button to close it."""
     column = gr.Column(elem_id=f"panel-{name}")
     with column:
-        # Not in an attribute: what Gradio translates there would end at its first quotation mark.
-        close = f'<button type="button" data-panel="{name}">{icon("close")}<span class="unseen">{label("panel.close")}</span></button>'
-        gr.HTML(f'<h2 tabindex="-1"{" data-wide" if wide else ""}>{label("panel." + name)}</h2>{close}', elem_classes="panel-title")
+        close = f'<button type="button" data-panel="{name}">{icon("close")}<span class="unseen">{text_html("panel.close")}</span></button>'
+        gr.HTML(f'<h2 tabindex="-1"{" data-wide" if wide else ""}>{text_html("panel." + name)}</h2>{close}', elem_classes="panel-title")
     return column
 
 

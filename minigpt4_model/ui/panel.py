@@ -16,8 +16,8 @@ from .actions import Actions
 from .conversation import Conversation, ConversationExpired, ConversationStore
 from .demo_questions import DemoQuestion
 
-# Answers written at the same time; a backend that computes one at a time lets the others wait.
-MAX_ANSWERS = 16
+# Answers being written or in line for it (`waiting_line.py`); those who come later wait in Gradio's own queue.
+MAX_ANSWERS = 32
 
 
 @dataclass(frozen=True)

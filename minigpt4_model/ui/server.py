@@ -9,7 +9,7 @@ from starlette.routing import Match
 
 from ..serving.front import Front
 from .gate import Gate
-from .look import SCRIPT, STYLE, build_theme
+from .look import SCRIPTS, STYLE, build_theme
 from .private_files import PrivatePage
 from .texts import build_i18n
 
@@ -18,7 +18,7 @@ def build_server(
     page: PrivatePage,
     styles: Sequence[Path] = (STYLE,),
     routes: Callable[[fastapi.FastAPI], None] = lambda server: None,
-    scripts: Sequence[Path] = (SCRIPT,),
+    scripts: Sequence[Path] = SCRIPTS,
     front: Front | None = None,
 ) -> fastapi.FastAPI:
     """An application with the page at `/` behind `front`; `routes` adds further ones, before the page takes every path.

@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from ..chat.settings import GenerationSettings, SettingsError
+from .texts import label, text_html
 
 
 def build_settings_panel(defaults: GenerationSettings, longest_answer: int = 0) -> list[Component]:
@@ -14,15 +15,15 @@ def build_settings_panel(defaults: GenerationSettings, longest_answer: int = 0) 
 
     With `longest_answer` the server writes no more tokens than that.
     """
-    gr.Markdown("They apply from the next answer on.")
+    gr.HTML(f"<p>{text_html('settings.when')}</p>")
     controls, group = [], None
     for option in dataclasses.fields(GenerationSettings):
         if group not in (None, option.metadata["group"]):
-            gr.Markdown(f"### {option.metadata['group']}")
+            gr.HTML(f"<h3>{text_html('settings.group.' + option.metadata['group'])}</h3>")
         group = option.metadata["group"]
         most = longest_answer if option.name == "max_new_tokens" else 0
         controls.append(_control(option, getattr(defaults, option.name), most))
-    reset = gr.Button("Back to the defaults", size="sm", elem_id="reset-settings")
+    reset = gr.Button(label("settings.reset"), size="sm", elem_id="reset-settings")
     shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
     reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
     return controls
@@ -43,10 +44,11 @@ def settings_from_controls(values: Sequence[float | bool | str]) -> GenerationSe
 
 def _control(option: dataclasses.Field, value, most: int = 0) -> Component:
     about = option.metadata
-    named = {"label": about["label"], "info": about["info"], "elem_id": f"setting-{option.name}", "interactive": True}
+    key = f"setting.{option.name}"
+    named = {"label": label(f"{key}.label"), "info": label(f"{key}.info"), "elem_id": f"setting-{option.name}", "interactive": True}
     if option.default is None:
         # Not gr.Number: in the browser it turns an empty value into 0, and does not hold 63 bits.
-        return gr.Textbox("" if value is None else str(value), placeholder="a new one each time", **named)
+        return gr.Textbox("" if value is None else str(value), placeholder=label("settings.seed_empty"), **named)
     if isinstance(option.default, bool):
         return gr.Checkbox(value, **named)
     return gr.Slider(about["minimum"], min(about["maximum"], most or about["maximum"]), value, step=about["step"], **named)

@@ -3,15 +3,25 @@
 To add a language, copy `en.json`, translate the values and keep what is in {braces}; what a file lacks is said in English. To add a
 text, add a key to `en.json` and say it in one of two ways:
 
-- `label(key)` for a component's label, info, placeholder or a button's text: Gradio translates it in the visitor's browser;
+- `label(key)` for a component's label, info, placeholder or a button's text: Gradio translates it in the visitor's browser, the first
+  one in a string;
+- `text_html(key)` inside HTML, where there may be several: `page.js` translates it (and finds its own words by `minigpt4.word(key)`);
 - `say(language, key, **values)` for what an action makes while the page runs (status line, HTML); `language_of(request)` is the visitor's.
+
+The settings' English words are their fields' own, those of presets are in `presets`: keys are `setting.FIELD.label`,
+`setting.FIELD.info` and `preset.NAME.good_for`.
 """
 
+import dataclasses
+import html
 import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..chat.settings import GenerationSettings
+from ..presets import PRESETS
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -25,6 +35,9 @@ def load_texts(folder: Path = FOLDER) -> dict[str, dict[str, str]]:
     """Language code -> key -> text, English first; every language has every key."""
     given = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     english = given.pop(ENGLISH)
+    for option in dataclasses.fields(GenerationSettings):
+        english |= {f"setting.{option.name}.{part}": option.metadata[part] for part in ("label", "info")}
+    english |= {f"preset.{preset.name}.good_for": preset.good_for for preset in PRESETS.values()}
     return {ENGLISH: english, **{language: {**english, **texts} for language, texts in given.items()}}
 
 
@@ -33,13 +46,21 @@ def build_i18n() -> "gr.I18n":
     """The texts for `gr.mount_gradio_app(i18n=...)`."""
     import gradio as gr
 
-    return gr.I18n(**load_texts())
+    texts = load_texts()
+    # A browser that asks for zh-TW or zh gets zh-CN.
+    general = {language.split("-")[0]: words for language, words in texts.items()}
+    return gr.I18n(**{**general, **texts})
 
 
 def label(key: str) -> "gr.I18nData":
     """The text of `key`, translated in the visitor's browser. Raises `KeyError` for a key that is not in `en.json`."""
     load_texts()[ENGLISH][key]
     return build_i18n()(key)
+
+
+def text_html(key: str) -> str:
+    """The text of `key` as HTML that is translated in the visitor's browser. Raises `KeyError` for an unknown key."""
+    return f'<span data-text="{html.escape(key)}">{html.escape(load_texts()[ENGLISH][key])}</span>'
 
 
 def say(language: str, key: str, **values) -> str:

@@ -1,6 +1,7 @@
 """The page as a person uses it: thin words over selectors, for the browser tests."""
 
 import io
+import re
 
 import PIL.Image
 from playwright.sync_api import Page, expect
@@ -47,6 +48,11 @@ class Chat:
     def wait(self) -> None:
         expect(self.status).to_contain_text("token")
         expect(self.send_button).to_be_visible()
+
+    @staticmethod
+    def url_of(name: str) -> re.Pattern:
+        """The address of an upload that is called `name`."""
+        return re.compile(rf"/{re.escape(name)}\.\w+$")
 
     def press(self, name: str) -> None:
         """The last button of that name in the chat: Retry, Undo, Edit, Clear."""

@@ -1,12 +1,14 @@
-"""The page on an echo that takes its time and can fail: `python -m tests.browser.echo_app SECONDS_PER_WORD` prints its address."""
+"""The page on an echo that takes its time and can fail: `python -m tests.browser.echo_app SECONDS_PER_WORD [FEEDBACK_FILE]`."""
 
 import sys
+from pathlib import Path
 
 from app import run_page
 from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.backends.echo import EchoBackend
 from minigpt4_model.serving.address import listen
 from minigpt4_model.ui.demo_questions import load_demo_questions
+from minigpt4_model.ui.feedback import FeedbackFile
 
 
 class FallibleEcho(EchoBackend):
@@ -19,4 +21,5 @@ class FallibleEcho(EchoBackend):
 
 
 if __name__ == "__main__":
-    run_page(FallibleEcho(float(sys.argv[1])), listen("127.0.0.1", 0), load_demo_questions())
+    feedback = FeedbackFile(Path(sys.argv[2])) if len(sys.argv) > 2 else None
+    run_page(FallibleEcho(float(sys.argv[1])), listen("127.0.0.1", 0), load_demo_questions(), feedback=feedback)
