@@ -8,7 +8,7 @@ import importlib
 __version__ = "0.1.0"
 
 _LAZY = {
-    "load_engine": "minigpt4_model.chat.engine",
+    "load_engine": "minigpt4_model.chat.load",
     "GenerationSettings": "minigpt4_model.chat.settings",
     "MiniGPT4Config": "minigpt4_model.model.configuration",
     "MiniGPT4Processor": "minigpt4_model.model.processing",

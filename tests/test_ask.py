@@ -497,22 +497,22 @@ def test_backends_open_by_name():
     ],
 )
 def test_what_a_device_says_becomes_a_sentence_with_a_flag(monkeypatch, fault, options, words):
-    from minigpt4_model.chat import engine
+    from minigpt4_model.chat import load
 
     def load_engine(*arguments, **keywords):
         raise fault
 
-    monkeypatch.setattr(engine, "load_engine", load_engine)
+    monkeypatch.setattr(load, "load_engine", load_engine)
     with pytest.raises(BackendError) as caught:
         open_backend("torch", **options)
     assert words in str(caught.value)
 
 
 def test_a_folder_named_like_a_preset_is_a_model_only_by_its_flag(here, monkeypatch):
-    from minigpt4_model.chat import engine
+    from minigpt4_model.chat import load
 
     opened = []
-    monkeypatch.setattr(engine, "load_engine", lambda source, **options: opened.append(source))
+    monkeypatch.setattr(load, "load_engine", lambda source, **options: opened.append(source))
     open_backend("torch", preset="pocket")
     open_backend("torch", model="pocket")
     assert opened == ["pocket", Path("pocket")]

@@ -64,9 +64,9 @@ def test_a_model_that_is_not_there_is_one_sentence(capsys, tmp_path):
 
 
 def test_json_is_the_last_line(monkeypatch, capsys):
-    from minigpt4_model.chat import engine
+    from minigpt4_model.chat import engine, load
 
-    monkeypatch.setattr(engine, "load_engine", lambda *args, **kwargs: engine.Engine(*build_chatml_model()))
+    monkeypatch.setattr(load, "load_engine", lambda *args, **kwargs: engine.Engine(*build_chatml_model()))
     assert main(["bench", "--turns", "1", "--repeat", "1", "--max-new-tokens", "2"]) == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["reuse"] for row in document["turns"]] == [True, False]

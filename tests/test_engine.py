@@ -12,7 +12,8 @@ import torch
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
 from minigpt4_model.chat.backends.base import BackendError
-from minigpt4_model.chat.engine import Engine, describe_model, load_engine
+from minigpt4_model.chat.engine import Engine, describe_model
+from minigpt4_model.chat.load import load_engine
 from minigpt4_model.chat.messages import LoadedPicture, MessageError, load_conversation
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.turnstile import Seats

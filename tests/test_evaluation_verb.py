@@ -194,11 +194,11 @@ def test_the_page_filters(suite, scheme, chromium):
 
 
 def test_a_tiny_model_answers_through_the_engine(suite, monkeypatch):
-    from minigpt4_model.chat import engine
+    from minigpt4_model.chat import engine, load
     from tests.tiny_chat import build_chatml_model
 
     built = build_chatml_model()
-    monkeypatch.setattr(engine, "load_engine", lambda *args, **kwargs: engine.Engine(*built))
+    monkeypatch.setattr(load, "load_engine", lambda *args, **kwargs: engine.Engine(*built))
     model = suite.parent / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")

@@ -90,11 +90,11 @@ def test_the_first_shell_example_asks(monkeypatch, capsys):
 
 
 def test_the_chat_example_runs(monkeypatch, capsys):
-    from minigpt4_model.chat import engine
+    from minigpt4_model.chat import load
 
     chat, _ = blocks("python")
     opened = []
-    monkeypatch.setattr(engine, "load_engine", lambda source: opened.append(source) or EchoBackend())
+    monkeypatch.setattr(load, "load_engine", lambda source: opened.append(source) or EchoBackend())
     monkeypatch.chdir(ROOT)
     exec(compile(chat, "README.md", "exec"), {})
     assert opened == ["pocket"]

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minigpt4_model.chat.engine import Engine, load_engine
+from minigpt4_model.chat.engine import Engine
+from minigpt4_model.chat.load import load_engine
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from minigpt4_model.model.resolution import change_image_size

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minigpt4_model.chat.engine import load_engine
+from minigpt4_model.chat.load import load_engine
 from minigpt4_model.chat.messages import question, text_message
 from minigpt4_model.chat.pictures import load_picture
 from minigpt4_model.chat.render import IGNORED

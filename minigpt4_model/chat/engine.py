@@ -22,8 +22,7 @@ from pathlib import Path
 import torch
 
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
-from ..model.resolution import change_image_size
-from ..presets import DEFAULT_PRESET, PRESETS
+from ..presets import PRESETS
 from .asked import Asked
 from .backends.base import Answer, AnswerStream, BackendDescription, BackendError
 from .beams import finish_answer, search_beams
@@ -41,14 +40,10 @@ from .pictures import LoadedPicture
 from .render import Rendered, fit_to_context, render
 from .settings import GenerationSettings, SettingsError
 from .templates import get_template
-from .turnstile import Seats, Turnstile
+from .turnstile import Cancelled, Seats, Turnstile
 
 PREFILL_CHUNK = 256  # positions per step of reading a prompt: cancelling waits for one step
 ENCODED_IMAGES = 256  # pictures remembered, a few hundred kB each
-
-
-class _Cancelled(Exception):
-    """The reader of this answer is gone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +56,8 @@ class EncodedImage:
 
 class Engine:
     """A `Backend` over a loaded model. Safe to call from several threads."""
+
+    shares_steps = False  # whether answers asked for side by side are computed together
 
     def __init__(
         self,
@@ -81,6 +78,7 @@ class Engine:
         self.tokenizer = processor.tokenizer
         self._config = model.config
         self._model: MiniGPT4ForConditionalGeneration | None = model
+        self._device = model.device
         self._processor = processor
         self._stop_rules = StopRules.from_template(self.template, self.tokenizer)
         self._guards = GuardFactory(self.template, self.tokenizer, self._stop_rules.end_tokens)
@@ -189,10 +187,12 @@ class Engine:
                 self._encoded.popitem(last=False)
         return encoded
 
-    def embed(self, asked: Asked, answer: Answer, reused: int = 0, cancelled: Callable[[], bool] = lambda: False) -> torch.Tensor:
-        """The prompt behind its first `reused` positions as embeddings `(R, L - reused, D)`, new pictures encoded.
+    def image_features(
+        self, asked: Asked, answer: Answer, reused: int = 0, cancelled: Callable[[], bool] = lambda: False
+    ) -> list[torch.Tensor | None]:
+        """The image tokens behind the first `reused` positions of a prompt, `(n, D)` or None without any; new pictures are encoded.
 
-        R is 1, or 2 for the visual contrast: the second row has blanks for pictures.
+        One tensor, or two for the visual contrast, the second of blanks.
         """
         start = time.perf_counter()
         rendered = asked.rendered
@@ -203,9 +203,14 @@ class Engine:
             blank = self.encode_image(blank_picture(), cancelled).features if pictures else None
             rows.append([blank for _ in pictures])
         answer.timings.encode_s = time.perf_counter() - start if pictures else 0.0
+        return [torch.cat(row)[inside:] if row else None for row in rows]
+
+    def embed(self, asked: Asked, answer: Answer, reused: int = 0, cancelled: Callable[[], bool] = lambda: False) -> torch.Tensor:
+        """The prompt behind its first `reused` positions as embeddings `(R, L - reused, D)`; R is 2 for the visual contrast, else 1."""
+        rows = self.image_features(asked, answer, reused, cancelled)
         with self.computing(cancelled) as model:
-            ids = torch.tensor([rendered.input_ids[reused:]], device=model.device)
-            return torch.cat([model.embed_prompt(ids, torch.cat(row)[None, inside:] if row else None) for row in rows])
+            ids = torch.tensor([asked.rendered.input_ids[reused:]], device=model.device)
+            return torch.cat([model.embed_prompt(ids, None if row is None else row[None]) for row in rows])
 
     def build_writer(self, asked: Asked, answer: Answer) -> AnswerWriter:
         """What turns logits into `answer`, which `asked` has opened."""
@@ -222,10 +227,10 @@ class Engine:
 
     @contextmanager
     def computing(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[MiniGPT4ForConditionalGeneration]:
-        """The model, for one step. Raises `_Cancelled` when the reader has gone, also while waiting for the turn."""
+        """The model, for one step. Raises `Cancelled` when the reader has gone, also while waiting for the turn."""
         with self._turnstile.turn(cancelled):
             if cancelled():
-                raise _Cancelled
+                raise Cancelled
             if self._model is None:
                 raise BackendError("The engine is closed.")
             try:
@@ -257,8 +262,7 @@ class Engine:
     def _answer(self, asked: Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
         """The pieces of one answer; fills `answer` as it goes. Runs in the reader's thread."""
         pieces = self._seated(asked, answer, cancelled)
-        places = 2 if asked.contrasted else 1
-        with self._seats.seat(lambda: cancelled() or self._model is None, places) as seat, closing(pieces):
+        with self._seats.seat(lambda: cancelled() or self._model is None, self._places(asked)) as seat, closing(pieces):
             if cancelled():
                 answer.finish_reason = "cancelled"
                 return
@@ -272,12 +276,11 @@ class Engine:
         slot = self._slots.take(asked.keys if reuse else [])
         answer.usage.reused_tokens = len(slot.keys)
         try:
-            embeds = self.embed(asked, answer, len(slot.keys), cancelled)
             if asked.settings.num_beams > 1:
-                yield self._search_beams(asked, embeds, answer, cancelled)
+                yield self._search_beams(asked, answer, cancelled)
             else:
-                yield from self._decode(asked, embeds, slot, answer, cancelled)
-        except _Cancelled:
+                yield from self._decode(asked, slot, answer, cancelled)
+        except Cancelled:
             answer.finish_reason = "cancelled"
         finally:
             slot.sound &= reuse  # nothing is kept of the others
@@ -292,21 +295,26 @@ class Engine:
             slot.sound = True
         return logits
 
-    def _decode(self, asked: Asked, embeds: torch.Tensor, slot: Slot, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
-        """Token by token. The last token of an answer is never computed on, so the slot does not hold it."""
-        rows, keys = embeds.shape[0], asked.keys
-        for chunk in embeds.split(PREFILL_CHUNK, dim=1):
+    def _read(self, asked: Asked, slot: Slot, answer: Answer, cancelled: Callable[[], bool]) -> torch.Tensor:
+        """What the slot does not hold of the prompt, computed into it. The logits behind it, `(R, V)`."""
+        for chunk in self.embed(asked, answer, len(slot.keys), cancelled).split(PREFILL_CHUNK, dim=1):
             done = len(slot.keys)
-            logits = self._forward(slot, keys[done : done + chunk.shape[1]], cancelled, inputs_embeds=chunk)
+            logits = self._forward(slot, asked.keys[done : done + chunk.shape[1]], cancelled, inputs_embeds=chunk)
+        return logits
 
-        def advance(token: int) -> torch.Tensor:
-            key = contrast_keys([token]) if asked.contrasted else [token]
-            return self._forward(slot, key, cancelled, input_ids=torch.tensor([[token]] * rows, device=embeds.device))
+    def _advance(self, asked: Asked, slot: Slot, token: int, cancelled: Callable[[], bool]) -> torch.Tensor:
+        """One more token. The logits behind it, `(R, V)`."""
+        rows, key = (2, contrast_keys([token])) if asked.contrasted else (1, [token])
+        return self._forward(slot, key, cancelled, input_ids=torch.tensor([[token]] * rows, device=self._device))
 
-        yield from self.build_writer(asked, answer).write(logits, advance)
+    def _decode(self, asked: Asked, slot: Slot, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+        """Token by token. The last token of an answer is never computed on, so the slot does not hold it."""
+        logits = self._read(asked, slot, answer, cancelled)
+        yield from self.build_writer(asked, answer).write(logits, lambda token: self._advance(asked, slot, token, cancelled))
 
-    def _search_beams(self, asked: Asked, embeds: torch.Tensor, answer: Answer, cancelled: Callable[[], bool]) -> str:
+    def _search_beams(self, asked: Asked, answer: Answer, cancelled: Callable[[], bool]) -> str:
         """The whole answer at once, the model held to the end."""
+        embeds = self.embed(asked, answer, 0, cancelled)
         with self.computing(cancelled) as model:
             ids = search_beams(
                 model,
@@ -321,9 +329,13 @@ class Engine:
                 cancelled=cancelled,
             )
         if cancelled():
-            raise _Cancelled
+            raise Cancelled
         _note_time(answer, asked.start)
         return finish_answer(answer, ids, self.tokenizer, self.template, self._stop_rules, asked.guards)
+
+    def _places(self, asked: Asked) -> int:
+        """How many of the seats an answer takes."""
+        return 2 if asked.contrasted else 1
 
     def _limit(self, settings: GenerationSettings, answer: Answer) -> int:
         """How many tokens the answer may have: what was asked for, within the context."""
@@ -355,46 +367,3 @@ def describe_model(config: MiniGPT4Config, device: str, source: str | Path = "")
         image_tokens=config.num_image_tokens,
         settings=GenerationSettings.from_mapping(preset.settings) if preset else GenerationSettings(),
     )
-
-
-def load_engine(
-    source: str | Path = DEFAULT_PRESET,
-    device: str | None = None,
-    dtype: str | None = None,
-    load_in_8bit: bool = False,
-    load_in_4bit: bool = False,
-    reuse_kv: bool = True,
-    device_map: str | None = None,
-    max_memory: str | None = None,
-    memory_check: bool = True,
-    local_dir: str | Path | None = None,
-    image_size: int | None = None,
-) -> Engine:
-    """An engine for a preset's name or a model's directory (a `Path` is always a directory); see `weights.load.load_model`.
-
-    `image_size` is the side at which pictures are read, where it shall not be the model's own. As many conversations are kept as the
-    preset wants, or as fit into the memory that is left. Raises `WeightsError` that names the file or flag and the fix, and `ValueError`
-    for a size that the vision encoder does not read.
-    """
-    from ..weights.load import load_model
-    from ..weights.memory_check import OWN_CONVERSATIONS, conversations_that_fit
-
-    model, processor = load_model(
-        source,
-        device=device,
-        dtype=dtype,
-        load_in_8bit=load_in_8bit,
-        load_in_4bit=load_in_4bit,
-        device_map=device_map,
-        max_memory=max_memory,
-        memory_check=memory_check,
-        local_dir=local_dir,
-    )
-    if image_size is not None:
-        change_image_size(model, processor, image_size)
-    preset = PRESETS.get(source) or PRESETS.get(model.config.frozen_parts or "")
-    description = describe_model(model.config, str(model.device), source)
-    wanted = preset.kv_slots if preset else OWN_CONVERSATIONS
-    width = model.get_input_embeddings().weight.dtype.itemsize
-    fitting = conversations_that_fit(model.config.to_dict(), str(model.device), width, description.context_length, wanted)
-    return Engine(model, processor, description=description, kv_slots=fitting, reuse_kv=reuse_kv)

@@ -7,9 +7,10 @@ belongs to one answer alone, so a slot that is left in the middle of a computati
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from transformers import DynamicCache
 
@@ -56,9 +57,11 @@ class ConversationSlots:
     Safe to use from several threads; `give_back` also from a finalizer, so it never waits.
     """
 
-    def __init__(self, max_slots: int, max_tokens: int):
+    def __init__(self, max_slots: int, max_tokens: int, new_slot: Callable[[], Any] = Slot):
+        """`new_slot` makes an empty slot: something with what `Slot` has but the cache."""
         self._max_slots = max_slots
         self._max_tokens = max_tokens
+        self._new_slot = new_slot
         self._slots: OrderedDict[int, Slot] = OrderedDict()  # oldest first
         self._numbers = count()
         self._handed_over: set[int] = set()  # ids of slots
@@ -91,6 +94,15 @@ class ConversationSlots:
             self._sort_in()
             self._slots.clear()
 
+    def drop_oldest(self) -> bool:
+        """Forget the slot that nobody has used for longest; False when none is kept."""
+        with self._lock:
+            self._sort_in()
+            if self._slots:
+                self._slots.popitem(last=False)
+                return True
+        return False
+
     def __len__(self) -> int:
         return len(self._slots)
 
@@ -106,7 +118,7 @@ class ConversationSlots:
             if length >= max(shared, 1):
                 best, shared = number, length
         if best is None:
-            return Slot()
+            return self._new_slot()
         slot = self._slots[best]
         if shared < len(slot.keys) / 2:
             return slot.fork(shared)

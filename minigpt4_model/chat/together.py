@@ -2,11 +2,12 @@
 
 Says what `Engine.answer` says to each alone, within float error, with all its settings and guards. Streams nothing and keeps no
 key-value cache; pictures are encoded once and remembered, as always. Takes no seat among the engine's answers: how many conversations
-the memory has room for is the caller's business.
+the memory has room for is the caller's business. An engine that shares its steps anyway is simply asked from several threads.
 """
 
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +29,9 @@ def answer_together(engine: Engine, conversations: Sequence[list[dict]], setting
     each = [seeded(settings, number) for number in range(len(conversations))]
     if settings.num_beams > 1:
         return [engine.answer(messages, its) for messages, its in zip(conversations, each, strict=True)]
+    if engine.shares_steps:
+        with ThreadPoolExecutor(max(1, len(conversations))) as threads:
+            return list(threads.map(engine.answer, conversations, each))
     asked = [engine.ask(messages, its) for messages, its in zip(conversations, each, strict=True)]
     rows = [_open(engine, one) for one in asked]
     if rows:

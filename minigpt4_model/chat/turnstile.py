@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+class Cancelled(Exception):
+    """The reader of this answer is gone."""
+
+
 class Turnstile:
     """Lets one caller in at a time, first come first served.
 

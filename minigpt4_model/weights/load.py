@@ -51,9 +51,11 @@ def load_model(
     max_memory: str | None = None,
     memory_check: bool = True,
     local_dir: str | Path | None = None,
+    llm_layers: bool = True,
 ) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The model, in evaluation mode, and its processor. `source` is a preset's name or a directory; a `Path` is always a directory.
-    `local_dir` holds files of a full-size preset, which then are not downloaded.
+    `local_dir` holds files of a full-size preset, which then are not downloaded. Without `llm_layers` a model over the pocket preset's
+    frozen parts can read pictures and embed words only, for an engine whose LLM is elsewhere.
 
     `device_map` ("auto" or a list as in "cuda:0,cuda:1,cpu") spreads the LLM's layers over several devices, of which `max_memory`
     ("cuda:0=10GB,cpu=20GB") limits some. Raises `WeightsError` (files, device, precision), `TooLittleMemory` (unless `memory_check`
@@ -90,6 +92,9 @@ def load_model(
             model, processor = _load_over_whole(config, directory, options)
         else:
             state, tokenizer_dir = assemble_state(config, _open_checkpoint(directory), str(directory))
+            if not llm_layers:
+                config.text_config.num_hidden_layers = 0
+                state = {name: tensor for name, tensor in state.items() if not name.startswith("model.language_model.layers.")}
             model = build_from_state(config, state, str(directory), **options)
             processor = MiniGPT4Processor.from_config(config, load_tokenizer(tokenizer_dir))
         if quantization is not None and model.model.qformer is not None:

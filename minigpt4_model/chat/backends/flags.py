@@ -3,9 +3,12 @@
 import argparse
 
 from ...presets import DEFAULT_PRESET, PRESETS
+from ...weights.engine_choice import ENGINES
 
 # How a model is loaded: flags, fields of `BackendOptions` and arguments of `load_engine` of the same names.
-LOADING = ("device", "dtype", "load_in_8bit", "load_in_4bit", "device_map", "max_memory", "memory_check", "local_dir", "image_size")
+LOADING = (
+    "device", "dtype", "load_in_8bit", "load_in_4bit", "device_map", "max_memory", "memory_check", "local_dir", "image_size", "engine",
+)  # fmt: skip
 
 
 def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -30,7 +33,13 @@ def add_model_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
 
 
 def add_placement_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Where the model's parts go, when one device is too small or not to be filled."""
+    """What computes the LLM, and where the model's parts go when one device is too small or not to be filled."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what computes the LLM: torch, or llama.cpp on a CPU for a preset whose LLM is a GGUF (default: the faster that can)",
+    )
     parser.add_argument(
         "--device-map",
         metavar="M",
