@@ -118,9 +118,9 @@ def _model_folder(args: argparse.Namespace) -> Path | None:
 def _about(args: argparse.Namespace) -> dict[str, Any]:
     """What a run must have in common with the answers it goes on with."""
     size = args.image_size and f"pictures of {args.image_size}"
-    precision = [
-        name for name, given in (("8bit", args.load_in_8bit), ("4bit", args.load_in_4bit), (args.dtype, args.dtype), (size, size)) if given
-    ]
+    engine = args.engine if args.engine != "auto" else ""
+    given = ("8bit" if args.load_in_8bit else "", "4bit" if args.load_in_4bit else "", args.dtype, size, engine)
+    precision = [name for name in given if name]
     return {
         "model": _model_name(args),
         "weights": fingerprint(_model_folder(args)),
@@ -152,7 +152,7 @@ def _add_drift(args: argparse.Namespace, report: Report) -> None:
     from .language import answer_likelihoods
     from .tasks.hallucination import drift_figures
 
-    options = {name: value for name, value in model_options(args).items() if name not in ("preset", "model", "image_size")}
+    options = {name: value for name, value in model_options(args).items() if name not in ("preset", "model", "image_size", "engine")}
     try:
         model, processor = load_model(Path(args.model) if args.model else args.preset or DEFAULT_PRESET, **options)
     except WeightsError as error:

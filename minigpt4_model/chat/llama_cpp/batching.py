@@ -46,6 +46,7 @@ class Work:
     logits: list[torch.Tensor] = field(default_factory=list)
     error: Exception | None = None
     running: bool = False
+    cancelled: Callable[[], bool] = lambda: False
     finished: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self):
@@ -118,18 +119,21 @@ class ContinuousBatching:
     def compute(self, work: Work, cancelled: Callable[[], bool] = lambda: False) -> torch.Tensor:
         """The next-token logits `(R, V)` behind `work`. Raises `Cancelled` between two steps of it once `cancelled()`; `work.done` then
         tells how far it got. Raises `BackendError` when there is no room or the engine is closed."""
+        work.cancelled = cancelled
         with self._arrived:
             if self._closed:
                 raise BackendError("The engine is closed.")
             self._queue.append(work)
             self._arrived.notify()
-        while not work.finished.wait(0.05):
-            if cancelled():
-                self._withdraw(work)
-                break
+        try:
+            work.finished.wait()
+        except BaseException:  # Ctrl-C: what is under way must not go on in sequences that get another owner
+            work.cancelled = lambda: True
+            work.finished.wait()
+            raise
         if work.error is not None:
             raise work.error
-        if not work.logits or cancelled():
+        if work.done < work.length or cancelled():
             raise Cancelled
         return torch.stack(work.logits)
 
@@ -143,13 +147,6 @@ class ContinuousBatching:
         self._thread.join()
         with self._alone:
             self._context.close()
-
-    def _withdraw(self, work: Work) -> None:
-        with self._arrived:
-            while work.running:  # a step is under way; it is not long
-                self._arrived.wait(0.05)
-            if work in self._queue:
-                self._queue.remove(work)
 
     def _run(self) -> None:
         expected, last_step_s = 0, 0.0
@@ -181,6 +178,9 @@ class ContinuousBatching:
 
     def _compose(self) -> list[_Batch]:
         """What the next step computes: everybody's token, and of the prompts the oldest first."""
+        for work in [work for work in self._queue if work.cancelled()]:
+            self._queue.remove(work)
+            work.finished.set()
         tokens, embeddings = _Batch(), _Batch()
         left = PROMPT_POSITIONS
         for work in sorted(self._queue, key=lambda work: work.is_prompt):
@@ -246,5 +246,4 @@ class ContinuousBatching:
                     self._queue.remove(work)
                     work.finished.set()
                     answered += work.error is None
-            self._arrived.notify_all()
         return answered

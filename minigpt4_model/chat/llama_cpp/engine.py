@@ -134,7 +134,7 @@ class LlamaCppEngine(Engine):
             return self._batching.compute(work, cancelled)
         finally:
             slot.keys += keys[: work.done]
-            slot.sound = work.error is None and not work.running
+            slot.sound = work.finished.is_set() and work.error is None
 
     def _make_room(self) -> bool:
         """Called when there is no cell left: drops the conversation that nobody has gone on with for longest."""
