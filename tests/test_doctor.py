@@ -16,6 +16,7 @@ from minigpt4_model.__main__ import VERBS
 from minigpt4_model.presets import PRESETS
 from minigpt4_model.weights import doctor, machine, pocket
 from minigpt4_model.weights.cache import write_manifest
+from minigpt4_model.weights.errors import WeightsError
 from minigpt4_model.weights.memory import PRECISIONS, SIZES, needed_bytes, size_of
 from minigpt4_model.weights.pairing import describe_pairing
 
@@ -295,3 +296,25 @@ def test_every_preset_has_a_size_and_the_figures_are_those_of_the_models():
     assert SIZES["pocket"].language_model.cache_bytes(1, 2) == 2 * 30 * 3 * 64 * 2
     one, three = (needed_bytes(SIZES["vicuna-7b"], "16 bit", 2048, conversations) for conversations in (1, 3))
     assert three - one == 2 * SIZES["vicuna-7b"].language_model.cache_bytes(2048, 2) == 2 * (1 << 30)
+
+
+def test_the_engine_is_told_with_its_reason(installation, monkeypatch, capsys):
+    from minigpt4_model.weights import engine_choice
+
+    monkeypatch.setattr(engine_choice, "find_library", lambda: "a library")
+    monkeypatch.setattr(doctor, "find_devices", lambda: [machine.Device("cpu", "a CPU", 20 * 10**9)])
+    code, report, checks = examine(capsys)
+    assert code == 0 and report["engine"]["name"] == "llama.cpp"
+    assert checks["engine"]["detail"].startswith("llama.cpp computes the LLM.")
+    assert "the first start makes it" in checks["SmolLM2-135M-Instruct-llama.cpp"]["detail"]
+    pocket.LLAMA_CPP_MODEL.directory.mkdir(parents=True)
+    code, _, checks = examine(capsys)
+    assert code == 0 and checks["SmolLM2-135M-Instruct-llama.cpp"]["state"] == "warning"
+
+    def missing():
+        raise WeightsError("No library here.")
+
+    monkeypatch.setattr(engine_choice, "find_library", missing)
+    code, report, checks = examine(capsys)
+    assert code == 0 and report["engine"] == {"name": "torch", "why": "No library here."}
+    assert "SmolLM2-135M-Instruct-llama.cpp" not in checks

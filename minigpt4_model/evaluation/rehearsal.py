@@ -179,7 +179,7 @@ def ask(args: argparse.Namespace) -> dict[str, Any]:
 
     import torch
 
-    from ..chat.engine import load_engine
+    from ..chat.load import load_engine
     from ..chat.messages import question
     from ..chat.pictures import load_picture
     from ..chat.settings import GenerationSettings

@@ -16,6 +16,7 @@ from . import official_presets, pocket
 from .advice import command, python_command
 from .cache import find_faults, home
 from .choices import Choice, gigabytes, list_choices, recommend, render_choices
+from .engine_choice import EngineChoice, choose_engine
 from .errors import WeightsError
 from .machine import (
     Device,
@@ -35,6 +36,7 @@ from .progress import Progress, console, silent
 from .sources import OFFICIAL_PRESETS
 
 FETCH = python_command("-m", "minigpt4_model.weights.pocket")
+FETCH_GGUF = f"{FETCH} --llama.cpp"
 START = command("bash", str(pocket.REPOSITORY / "scripts" / "start.sh"))
 PIP = python_command("-m", "pip", "install", "-r", str(pocket.REPOSITORY / "requirements.txt"))
 INSTALL = PIP if pip_may_install() else START
@@ -84,6 +86,8 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
     named = ["--model", str(model_dir)] if model_dir else ["--preset", preset.name]
     checks += _check_memory(choices, best, named)
     checks += _check_files(preset, model_dir, progress)
+    engine = _choose_engine(preset, model_dir, known[0])
+    checks += _check_engine(engine, progress)
     return {
         "preset": preset.name,
         "model": str(model_dir) if model_dir else None,
@@ -96,6 +100,7 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
         "memory": [asdict(choice) for choice in choices if choice.devices == choices[0].devices],
         "elsewhere": [asdict(choice) for choice in choices if choice.devices != choices[0].devices],
         "recommended": asdict(best) if best else None,
+        "engine": asdict(engine),
         "cache": {"directory": str(home()), "free_bytes": _free_disk(home())},
         "checks": [asdict(check) for check in checks],
     }
@@ -266,6 +271,30 @@ def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool, fix: 
         return Check("pairing", "fault", str(error), fix)
     names = " and ".join(part["name"] for part in actual.values())
     return Check("pairing", "ok", f"The projection was trained with this {names}.")
+
+
+def _choose_engine(preset: Preset, model_dir: Path | None, device: Device) -> EngineChoice:
+    """What a start without further flags would take."""
+    frozen_parts = preset.name if preset.official_variant is None else None
+    if model_dir is not None:
+        try:
+            frozen_parts = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))["frozen_parts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            frozen_parts = None
+    return choose_engine("auto", frozen_parts=frozen_parts, device=device.name)
+
+
+def _check_engine(engine: EngineChoice, progress: Progress) -> Iterator[Check]:
+    yield Check("engine", "ok", f"{engine.name} computes the LLM. {engine.why}")
+    part = pocket.LLAMA_CPP_MODEL
+    if engine.name != "llama.cpp":
+        return
+    if not part.directory.exists():
+        yield Check(part.name, "ok", f"{part.directory} is not there yet: the first start makes it. So does:", FETCH_GGUF)
+    elif faults := find_faults(part.directory, part.recipe, full=True, progress=progress):
+        yield Check(part.name, "warning", " ".join(faults) + " The next start makes it again; so does:", FETCH_GGUF)
+    else:
+        yield Check(part.name, "ok", f"{part.directory} is whole (sha256 of every file).")
 
 
 def _restore(is_shipped: bool) -> str:

@@ -32,8 +32,8 @@ def choose_engine(
 ) -> EngineChoice:
     """The engine for a model with these `frozen_parts` (a checkpoint's entry, None for a whole model) on a device.
 
-    `dtype`, `bits` and `device_map` are the flags --dtype, --load-in-Nbit and --device-map, None, 0 or "auto" where not given. Raises `WeightsError`
-    when `wanted` names llama.cpp and it can't be, and for a name that is none.
+    `dtype`, `bits` and `device_map` are the flags --dtype, --load-in-Nbit and --device-map; None and 0 where they were not given.
+    Raises `WeightsError` when `wanted` names llama.cpp and it can't be, and for a name that is none.
     """
     if wanted not in (None, *ENGINES):
         raise WeightsError(f"--engine {wanted}: choose one of {', '.join(ENGINES)}.")

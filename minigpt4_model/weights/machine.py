@@ -100,6 +100,16 @@ def cpu_features() -> list[str]:
     return [feature for feature in _TELLING_FEATURES if feature in flags]
 
 
+def cpu_title() -> str:
+    """The processor's name as the system tells it, and how many of it this process may use."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return f"{named[1] if named else platform.processor() or platform.machine()}, {cpu_count()} processors"
+
+
 def cpu_count() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,7 @@ from .placement import DISK, Need, device_map_of, place_layers
 logger = logging.getLogger(__name__)
 
 _UNKNOWN = 1 << 60  # bytes
-OWN_CONVERSATIONS = 2  # kept at a time of a model that is no preset (`chat.engine.load_engine`)
+OWN_CONVERSATIONS = 2  # kept at a time of a model that is no preset (`chat.load.load_engine`)
 
 
 class TooLittleMemory(WeightsError):

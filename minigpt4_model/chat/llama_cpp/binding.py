@@ -110,6 +110,8 @@ class _Batch(ctypes.Structure):
 
 _LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, _POINTER)
 _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
+_FP32, _FP16 = 0, 1  # GGML_TYPE_F32, GGML_TYPE_F16
+_OFF, _ON = 0, 1  # LLAMA_FLASH_ATTN_TYPE_DISABLED, LLAMA_FLASH_ATTN_TYPE_ENABLED
 
 _FUNCTIONS = {
     "llama_log_set": (None, (_LOG_CALLBACK, _POINTER)),
@@ -189,8 +191,11 @@ class LlamaContext:
     `width` is that of an embedding, `vocabulary` the number of logits.
     """
 
-    def __init__(self, gguf: Path, *, cells: int, sequences: int, batch: int, threads: int):
-        """Raises `WeightsError` when the file is no model that llama.cpp reads, or memory does not suffice."""
+    def __init__(self, gguf: Path, *, cells: int, sequences: int, batch: int, threads: int, exact: bool = False):
+        """With `exact` attention is computed in 32 bits instead of 16, more slowly, for comparing.
+
+        Raises `WeightsError` when the file is no model that llama.cpp reads, or memory does not suffice.
+        """
         self._library = library = load_library()
         self._context = self._model = None
         model_params = library.llama_model_default_params()
@@ -204,7 +209,8 @@ class LlamaContext:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True  # sequences share the cells, and what begins alike is kept once
         # Flash attention skips the cells of other sequences; without it each token would be compared with every conversation's.
-        params.flash_attn_type = 1
+        params.flash_attn_type = _OFF if exact else _ON
+        params.type_k = params.type_v = _FP32 if exact else _FP16
         self._context = library.llama_init_from_model(self._model, params)
         if not self._context:
             self.close()

@@ -1,14 +1,15 @@
 """The engine whose language half is llama.cpp's, on the CPU: pictures are read by torch, everything behind them by a GGUF model.
 
 It is `Engine` in all but where logits come from: the same prompts, sampling, guards and texts, slots that keep what conversations have
-in common, and the visual contrast. Answers share the steps of one context (`batching.py`). Beam search it leaves to the torch engine,
-which is loaded when somebody first asks for it.
+in common, and the visual contrast. Answers share the steps of one context (`batching.py`). Beam search and looking back at an answer it leaves to
+the torch engine, which is loaded when somebody first asks for them.
 """
 
 import threading
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ..asked import Asked
 from ..backends.base import Answer, AnswerStream, BackendDescription
 from ..contrast import contrast_keys
 from ..engine import Engine
+from ..inspection import Inspection, Weights
 from ..kv_cache import ConversationSlots
 from ..settings import GenerationSettings
 from ..turnstile import Seats
@@ -47,10 +49,11 @@ class LlamaCppEngine(Engine):
         description: BackendDescription | None = None,
         cells: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         reuse_kv: bool = True,
     ):
         """`model` needs no LLM layers; `reference` loads the torch engine of the same model. `cells` are the key-value positions of all
-        conversations together (default: four full ones), `threads` those that compute (default: torch's).
+        conversations together (default: four full ones), `threads` those that compute (default: torch's), `exact` as in `LlamaContext`.
 
         Raises `WeightsError` when llama.cpp or the file can't be used, or the file is another LLM's.
         """
@@ -63,6 +66,7 @@ class LlamaCppEngine(Engine):
             sequences=2 * _CONVERSATIONS,
             batch=PROMPT_POSITIONS + 2 * _CONVERSATIONS,
             threads=threads or torch.get_num_threads(),
+            exact=exact,
         )
         if (context.width, context.vocabulary) != (text.hidden_size, text.vocab_size):
             context.close()
@@ -86,6 +90,12 @@ class LlamaCppEngine(Engine):
             if self._reference is None:
                 self._reference = self._load_reference()
             return self._reference
+
+    def inspect(self, *args: Any, **more: Any) -> Inspection:
+        return self.reference().inspect(*args, **more)
+
+    def weigh(self, *args: Any, **more: Any) -> Weights:
+        return self.reference().weigh(*args, **more)
 
     def forget(self) -> None:
         super().forget()

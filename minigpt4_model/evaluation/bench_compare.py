@@ -1,0 +1,197 @@
+"""`bench compare`: this project's engines beside what else could answer, in one run, taking turns.
+
+Who takes turns (`contenders.py`): the engine that this machine would take, the torch engine, transformers' `generate`, the original's
+flow, which computes the whole conversation anew at every turn, and llama.cpp alone on the GGUF as it was published. What is measured:
+the picture, the first token of turns 1, 2, 5 and 10, tokens per second of one answer and of several at a time, start-up and memory
+(`bench_start.py`), and what the memory's bandwidth would allow. Ratios are taken within a round, so that they hold on a busy machine;
+the absolute figures are the machine's.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..chat.backends.base import BackendError
+from ..chat.messages import question, text_message
+from ..presets import DEFAULT_PRESET
+from ..weights.errors import WeightsError
+from ..weights.machine import cpu_title
+from .bench import default_picture
+
+TURNS = (1, 2, 5, 10)
+VISITORS = (1, 2, 4, 8, 16)
+ASKED = ("What is in this picture?", "What colour is it?", "Where is it?", "Is it large?", "What is behind it?")
+MEASURES = ("decode", "visitors", "turns", "start")
+
+
+@dataclass
+class Figures:
+    """Values by what was measured and who did it, one for each round. `notes` are told under the tables."""
+
+    rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, what: str, who: str, value: float) -> None:
+        self.rounds.setdefault(what, {}).setdefault(who, []).append(value)
+
+    def ratios(self, what: str, who: str, to: str) -> list[float]:
+        """`who` over `to`, round by round."""
+        measured = self.rounds.get(what, {})
+        return [mine / other for mine, other in zip(measured.get(who, ()), measured.get(to, ()), strict=False) if other]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m minigpt4_model bench compare", description="Time the engines of this machine.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", default=DEFAULT_PRESET, choices=[DEFAULT_PRESET], help="the model (default: %(default)s)")
+    which.add_argument("--model", metavar="DIR", help="a checkpoint over the same frozen parts")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often everybody has a turn, after one that does not count")
+    parser.add_argument("--tokens", type=int, default=64, metavar="N", help="tokens of each answer whose speed is measured")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), metavar="M", help=f"of {', '.join(MEASURES)}")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="also write compare.json, and plots where matplotlib is installed")
+    return parser
+
+
+def conversation(said: Sequence[str], turn: int, image) -> list[dict]:
+    """The messages of a conversation up to question `turn`, counted from 1; `said` are the answers before."""
+    messages = []
+    for number in range(turn):
+        messages.append(question(ASKED[number % len(ASKED)], [image] if number == 0 else None))
+        if number + 1 < turn:
+            messages.append(text_message("assistant", said[number]))
+    return messages
+
+
+def measure_decode(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int) -> None:
+    """Tokens per second of one answer, and the seconds for the picture."""
+    messages = [question("Tell me a long story about this.", [image])]
+    for number in range(rounds + 1):
+        for contender in contenders:
+            contender.forget()
+            timed = contender.answer(messages, tokens)
+            if number:
+                figures.add("decode", contender.name, timed.tokens_per_s)
+                if timed.encode_s:
+                    figures.add("encode", contender.name, timed.encode_s)
+
+
+def measure_visitors(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int, counts: Sequence[int]) -> None:
+    """Tokens per second of all answers together, of so many visitors at a time."""
+    for number in range(rounds + 1):
+        for count in counts:
+            for contender in contenders:
+                speed = together(contender, image, count, tokens)
+                if number:
+                    figures.add(f"visitors {count}", contender.name, speed)
+
+
+def together(contender, image, count: int, tokens: int) -> float:
+    """Tokens per second from the first visitor's first token to the last one's last."""
+    talks = [[question(f"Visitor {number} asks: tell me a long story about this.", [image])] for number in range(count)]
+    timed: list = [None] * count
+    start = time.perf_counter()
+
+    def visit(place: int) -> None:
+        timed[place] = contender.answer(talks[place], tokens)
+
+    threads = [threading.Thread(target=visit, args=(place,)) for place in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not all(timed):
+        raise BackendError(f"{contender.name} did not answer all of {count} visitors.")
+    seconds = time.perf_counter() - start - min(one.ttft_s for one in timed)
+    return sum(one.tokens - 1 for one in timed) / seconds
+
+
+def measure_turns(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int = 12) -> None:
+    """Seconds to the first token of `TURNS`. The answers in between are those of the first contender, so that all have the same prompts."""
+    said: list[str] = []
+    for number in range(rounds + 1):
+        for contender in contenders:
+            contender.forget()
+            for turn in range(1, max(TURNS) + 1):
+                if turn not in TURNS and not contender.remembers:
+                    continue
+                timed = contender.answer(conversation(said, turn, image), tokens, until_end=True)
+                if len(said) < turn:
+                    said.append(timed.text or "...")
+                if number and turn in TURNS:
+                    figures.add(f"turn {turn}", contender.name, timed.ttft_s)
+
+
+def table(figures: Figures, what: str, unit: str, baseline: str, better: Callable[[float], float]) -> list[str]:
+    """Who, the median, its range, and the ratio to `baseline`, above 1 where it is better than that."""
+    lines = [f"{what + ' (' + unit + ')':<42}{'median':>9}{'range':>19}   times {baseline} (range)"]
+    for who, values in figures.rounds.get(what, {}).items():
+        ratios = sorted(better(ratio) for ratio in figures.ratios(what, who, baseline))
+        spread = f"{min(values):.3g}-{max(values):.3g}"
+        told = f"{statistics.median(ratios):6.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})" if ratios else ""
+        lines.append(f"  {who:<40}{statistics.median(values):>9.3g}{spread:>19}   {told}")
+    return lines
+
+
+def report(figures: Figures) -> str:
+    from .contenders import GENERATE, OURS
+
+    parts: list[list[str]] = [table(figures, "encode", "s", OURS, lambda ratio: 1 / ratio)]
+    parts.append(table(figures, "decode", "tokens/s", GENERATE, float))
+    parts += [table(figures, f"turn {turn}", "s to the first token", "original's flow", lambda ratio: 1 / ratio) for turn in TURNS]
+    parts += [table(figures, f"visitors {count}", "tokens/s of all", "the torch engine", float) for count in VISITORS]
+    for what, unit in (("ready", "s until the page answers"), ("load", "s until an engine can answer"), ("memory", "MB at most")):
+        parts.append(table(figures, what, unit, OURS, lambda ratio: 1 / ratio))
+    lines = [line for part in parts if len(part) > 1 for line in [*part, ""]]
+    ours = figures.rounds.get("visitors 1", {}).get(OURS)
+    for count in VISITORS[1:]:
+        many = figures.rounds.get(f"visitors {count}", {}).get(OURS)
+        if ours and many:
+            gains = sorted(together / alone for together, alone in zip(many, ours, strict=False))
+            lines.append(f"{count} visitors, all together against one: {statistics.median(gains):.2f} ({gains[0]:.2f}-{gains[-1]:.2f})")
+    return "\n".join([*lines, *figures.notes])
+
+
+def main(argv: list[str]) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.rounds < 1 or args.tokens < 2:
+        parser.error("--rounds must be at least 1 and --tokens at least 2.")
+    figures = Figures()
+    image = default_picture()
+    source = Path(args.model) if args.model else args.preset
+    try:
+        if {"decode", "visitors", "turns"} & set(args.only):
+            from .contenders import open_contenders
+
+            with open_contenders(source, figures.notes) as contenders:
+                if "decode" in args.only:
+                    measure_decode(figures, contenders.all, image, args.rounds, args.tokens)
+                if "turns" in args.only:
+                    measure_turns(figures, contenders.conversing, image, args.rounds)
+                if "visitors" in args.only:
+                    measure_visitors(figures, contenders.serving, image, args.rounds, args.tokens, VISITORS)
+        if "start" in args.only:
+            from .bench_start import measure_start
+
+            measure_start(figures, source, args.rounds)
+    except (BackendError, WeightsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{cpu_title()}, {args.rounds} rounds")
+    print(report(figures))
+    document = {"machine": cpu_title(), "rounds": figures.rounds, "notes": figures.notes}
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        (args.output / "compare.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        from .bench_plots import plot
+
+        for path in plot(figures.rounds, args.output):
+            print(f"wrote {path}", file=sys.stderr)
+    print(json.dumps(document))
+    return 0
