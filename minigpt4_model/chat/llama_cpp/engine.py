@@ -1,8 +1,8 @@
 """The engine whose language half is llama.cpp's, on the CPU: pictures are read by torch, everything behind them by a GGUF model.
 
 It is `Engine` in all but where logits come from: the same prompts, sampling, guards and texts, slots that keep what conversations have
-in common, and the visual contrast. Answers share the steps of one context (`batching.py`). Beam search and looking back at an answer it leaves to
-the torch engine, which is loaded when somebody first asks for them.
+in common, and the visual contrast. Answers share the steps of one context (`batching.py`). Beam search and looking back at an answer it
+leaves to the torch engine, which is loaded when somebody first asks for them.
 """
 
 import threading
