@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from minigpt4_model.chat.backends.base import BackendError
-from minigpt4_model.chat.decoding import StopRules, TextAssembler, TokenSampler, build_logits_processors
+from minigpt4_model.chat.decoding import StopRules, TextAssembler, TokenSampler, TopP, build_logits_processors
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.templates import CHATML, LLAMA2, VICUNA_V0
 from tests.tiny_chat import chatml_tokenizer, llama_tokenizer
@@ -33,6 +33,15 @@ def test_logits_are_changed_as_transformers_changes_them():
     assert torch.equal(build_logits_processors(settings)(ids, scores.clone()), theirs(ids, scores.clone()))
     seen = torch.tensor([[1, 5, 7, 7]])
     assert torch.equal(build_logits_processors(settings, [1])(ids, scores.clone()), theirs(seen, scores.clone()))
+
+
+@pytest.mark.parametrize("size", [7, 300, 5000])
+@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("spread", [0.1, 3.0, 12.0])
+def test_top_p_keeps_what_transformers_keeps(size, top_p, spread):
+    scores = torch.randn(4, size, generator=torch.Generator().manual_seed(size)) * spread
+    scores[1, : size // 2] = -torch.inf  # banned tokens, or those that top-k left out
+    assert torch.equal(TopP(top_p)(None, scores), TopPLogitsWarper(top_p)(None, scores))
 
 
 def test_the_penalty_sees_bos_before_the_first_token():
