@@ -11,9 +11,9 @@ import argparse
 import json
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,19 +94,9 @@ def measure_visitors(figures: Figures, contenders: Sequence, image, rounds: int,
 def together(contender, image, count: int, tokens: int) -> float:
     """Tokens per second from the first visitor's first token to the last one's last."""
     talks = [[question(f"Visitor {number} asks: tell me a long story about this.", [image])] for number in range(count)]
-    timed: list = [None] * count
-    start = time.perf_counter()
-
-    def visit(place: int) -> None:
-        timed[place] = contender.answer(talks[place], tokens)
-
-    threads = [threading.Thread(target=visit, args=(place,)) for place in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if not all(timed):
-        raise BackendError(f"{contender.name} did not answer all of {count} visitors.")
+    with ThreadPoolExecutor(count) as threads:
+        start = time.perf_counter()
+        timed = list(threads.map(lambda messages: contender.answer(messages, tokens), talks))
     seconds = time.perf_counter() - start - min(one.ttft_s for one in timed)
     return sum(one.tokens - 1 for one in timed) / seconds
 
