@@ -90,6 +90,7 @@ class GenerateContender:
 
     def __init__(self, name: str, engine: Engine):
         self.name, self.engine = name, engine
+        self._ends = sorted(engine._stop_rules.end_tokens)  # before another contender takes them off the same engine
 
     def forget(self) -> None:
         self.engine.forget()
@@ -97,7 +98,6 @@ class GenerateContender:
     def answer(self, messages: list[dict], tokens: int, until_end: bool = False) -> Timed:
         asked = self.engine.ask(messages, GenerationSettings(temperature=0.0, max_new_tokens=tokens))
         answer, clock = Answer(), _Clock()
-        ends = sorted(self.engine._stop_rules.end_tokens)
         embeds = self.engine.embed(asked, answer)
         with self.engine.computing() as model:
             ids = model.generate(
@@ -105,8 +105,8 @@ class GenerateContender:
                 do_sample=False,
                 max_new_tokens=tokens,
                 min_new_tokens=None if until_end else tokens,
-                eos_token_id=ends,
-                pad_token_id=ends[0],
+                eos_token_id=self._ends,
+                pad_token_id=self._ends[0],
                 logits_processor=LogitsProcessorList([clock]),
             )
         spent = clock.times[-1] - clock.times[0]
