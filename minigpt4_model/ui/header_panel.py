@@ -32,7 +32,7 @@ def header_html(description: BackendDescription) -> str:
         connector = preset.qformer.removeprefix("none: ") if preset.qformer.startswith("none: ") else "Q-Former"
         names = [_name(preset.vision_encoder), connector, _name(preset.language_model)]
         details = "; ".join([preset.vision_encoder, f"Q-Former: {preset.qformer}", preset.language_model, f"runs on {description.device}"])
-        parts = f'<span class="parts" title="{html.escape(details)}">{html.escape(" → ".join(names))}</span> · '
+        parts = f'<span class="parts" title="{html.escape(details)}">{html.escape(" → ".join(names))}</span><span class="dot"> · </span>'
         if good_for == html.escape(preset.good_for):
             good_for = text_html(f"preset.{preset.name}.good_for")
     return f"<h1>{html.escape(description.title)}</h1><p>{parts}{text_html('header.good_for')} {good_for}.</p>"
