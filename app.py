@@ -57,6 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--image-size", type=int, metavar="N", help="read pictures at N x N pixels, a multiple of the ViT's patch (default: as trained)"
     )
     add_placement_flags(model)
+    model.add_argument(
+        "--compare-with",
+        metavar="P|DIR",
+        help="a second model to ask beside the first, under Compare: a preset or a directory, such as an earlier stage's checkpoint",
+    )
     page = parser.add_argument_group("where the page is")
     # A Space sets these two variables.
     page.add_argument(
@@ -96,6 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
     if (args.backend == "openai") != bool(args.base_url):
         parser.error("--backend openai and --base-url URL belong together: give both or neither.")
+    if args.compare_with and args.backend != "torch":
+        parser.error("--compare-with loads a second model here: it needs --backend torch.")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
     try:
@@ -118,19 +125,21 @@ def _open_page(args: argparse.Namespace) -> int:
         _make_upload_folder()
         feedback = _open_feedback(args.feedback_file)
         backend = _open_backend(args)
+        models = _open_models(args, backend)
     except (ValueError, RuntimeError, OSError) as fault:
         print(fault, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows cleans up
-    run_page(backend, listener, examples, args.share, front_of, options, feedback)
+    run_page(backend, listener, examples, args.share, front_of, options, feedback, models)
     return 0
 
 
-def run_page(backend, listener, examples=(), share: bool = False, front_of=None, api=None, feedback=None) -> None:
+def run_page(backend, listener, examples=(), share: bool = False, front_of=None, api=None, feedback=None, models=None) -> None:
     """Serve the page of `backend` on the socket `listener` until interrupted. `examples` are demo questions to begin with.
 
     `front_of` is what `build_front` gives: limits, accounts, metrics. `api` are the `ApiOptions` of the API at /v1, None where there shall
-    be none. `feedback`, a `FeedbackFile`, is where visitors' votes are kept. What visitors upload lies in a folder that nobody else on this
+    be none. `feedback`, a `FeedbackFile`, is where visitors' votes are kept. `models` are all that can be compared, by their names,
+    `backend` first, or None. What visitors upload lies in a folder that nobody else on this
     machine can read and that is removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="minigpt4-", dir=_upload_folder(), ignore_cleanup_errors=True) as name:
@@ -154,10 +163,11 @@ def run_page(backend, listener, examples=(), share: bool = False, front_of=None,
         keep_seconds = front.limits.keep_hours * 3600
         store = ConversationStore(pictures, front.limits.max_conversations, keep_seconds)
         front.api_has_keys = bool(api and api.keys)
-        watched = front.watched(backend)
+        watched_models = {called: front.watched(model) for called, model in (models or {backend.description.name: backend}).items()}
+        watched = next(iter(watched_models.values()))
         # With API keys, who has none shall not ask by program.
         endpoint = bool(api and not api.keys)
-        page = build_page(watched, store, examples, front.limits, front.notice, endpoint=endpoint, feedback=feedback)
+        page = build_page(watched, store, examples, front.limits, front.notice, endpoint=endpoint, feedback=feedback, models=watched_models)
         if front.metrics:
             front.metrics.add_gauge("conversations", "Conversations that are kept.", lambda: len(store))
         cleaner = Cleaner(folder, pictures, store, page.grants, keep_seconds)
@@ -170,7 +180,8 @@ def run_page(backend, listener, examples=(), share: bool = False, front_of=None,
             print("Closed.")
         finally:
             cleaner.stop()
-            backend.close()
+            for model in (models or {"": backend}).values():
+                model.close()
 
 
 def _open_feedback(name: str | None):
@@ -199,6 +210,23 @@ def _make_upload_folder() -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as fault:
         raise OSError(f"GRADIO_TEMP_DIR={folder}: uploads cannot be kept there ({fault.strerror}). Name a folder to write in.") from fault
+
+
+def _open_models(args: argparse.Namespace, backend) -> dict:
+    """What can be compared, by its name on the page: `backend`, and what --compare-with names."""
+    name = Path(args.model).resolve().name if args.model else args.preset if args.backend == "torch" else backend.description.name
+    if not args.compare_with:
+        return {name: backend}
+    is_preset = args.compare_with in PRESETS
+    other = args.compare_with if is_preset else Path(args.compare_with).resolve().name
+    asked = {**vars(args), "preset": args.compare_with} if is_preset else {**vars(args), "model": args.compare_with}
+    if is_preset:
+        asked["model"] = None
+    try:
+        second = _open_backend(argparse.Namespace(**asked))
+    except RuntimeError as fault:
+        raise RuntimeError(f"--compare-with {args.compare_with}: {fault}") from fault
+    return {name: backend, other if other != name else f"{other} (2)": second}
 
 
 def _open_backend(args: argparse.Namespace):

@@ -11,6 +11,9 @@ from types import MappingProxyType
 
 OFFICIAL_VARIANTS = ("vicuna", "llama2")
 
+# What people ask about pictures, from the easiest to what takes a large LLM. The page offers a preset's own.
+TASKS = ("name", "colour", "count", "line", "sketch", "scene", "funny", "advertisement", "story", "poem", "plant", "cooking")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -19,7 +22,8 @@ class Preset:
     `settings` overrides defaults of `chat.settings.GenerationSettings` by field name. `context_length` counts tokens,
     pictures included. `kv_slots` is how many conversations have a key-value cache at the same time, those being answered
     included. `official_variant` is the layout of the original project's files that the preset is imported from (`OFFICIAL_VARIANTS`),
-    None where this project made the weights.
+    None where this project made the weights. `tasks` are those of `TASKS` that it can honestly be asked for: of the full-size ones what
+    the paper shows (figures 2 to 13), of pocket what it was measured to do.
     """
 
     name: str
@@ -33,11 +37,14 @@ class Preset:
     context_length: int
     kv_slots: int
     official_variant: str | None
+    tasks: tuple[str, ...]
     settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 # A switch of script in mid-answer is a known fault of the original. Off by default elsewhere: it changes what is sampled.
 _GUARDED = MappingProxyType({"script_guard": True})
+
+_PAPER_TASKS = ("scene", "funny", "sketch", "advertisement", "story", "poem", "plant", "cooking", "name")
 
 _VICUNA_7B = Preset(
     name="vicuna-7b",
@@ -51,6 +58,7 @@ _VICUNA_7B = Preset(
     context_length=2048,
     kv_slots=2,
     official_variant="vicuna",
+    tasks=_PAPER_TASKS,
     settings=_GUARDED,
 )
 
@@ -67,6 +75,7 @@ _PRESETS = (
         context_length=2048,
         kv_slots=8,
         official_variant=None,
+        tasks=("name", "colour", "sketch"),
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
         settings=MappingProxyType({**_GUARDED, "temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.0}),
     ),
@@ -90,6 +99,7 @@ _PRESETS = (
         context_length=4096,
         kv_slots=2,
         official_variant="llama2",
+        tasks=_PAPER_TASKS,
         settings=_GUARDED,
     ),
 )

@@ -88,9 +88,12 @@ class Run:
 class Conversation:
     """Exchanges in order, and at most one run that writes the last answer. Safe to call from several threads."""
 
-    def __init__(self, exchanges: Sequence[Exchange] = ()):
+    def __init__(self, exchanges: Sequence[Exchange] = (), record_id: str | None = None, title: str = ""):
+        """`record_id` names it in the browser's history, also after a reload, which changes its `id`; `title` is a person's name for it."""
         self.id = secrets.token_urlsafe(24)
         self.language = "en"  # of the visitor's page
+        self.record_id = record_id or secrets.token_urlsafe(12)
+        self.title = title
         self._exchanges = list(exchanges)
         self._lock = threading.RLock()
         self._run: Run | None = None
@@ -141,6 +144,7 @@ class Conversation:
             self.stop()
             self._run = None
             self._exchanges.clear()
+            self.record_id, self.title = secrets.token_urlsafe(12), ""
 
     def stop(self) -> None:
         """Stop the answer that is being written, if one is; what there is of it stays."""
@@ -193,8 +197,8 @@ class ConversationStore:
         self._fresh_seconds = fresh_seconds
         self._fresh: dict[Path, float] = {}
 
-    def open(self, exchanges: Sequence[Exchange] = ()) -> Conversation:
-        conversation = Conversation(exchanges)
+    def open(self, exchanges: Sequence[Exchange] = (), record_id: str | None = None, title: str = "") -> Conversation:
+        conversation = Conversation(exchanges, record_id, title)
         with self._lock:
             self._keep(conversation)
         return conversation
@@ -215,7 +219,8 @@ class ConversationStore:
         A copy, since a browser's "duplicate tab" looks like a reload, and two tabs must not write into one conversation.
         """
         earlier = self.get(conversation_id)
-        return self.open([dataclasses.replace(e, state=STOPPED) if e.state == WAITING else e for e in earlier.exchanges])
+        exchanges = [dataclasses.replace(e, state=STOPPED) if e.state == WAITING else e for e in earlier.exchanges]
+        return self.open(exchanges, earlier.record_id, earlier.title)
 
     def drop_idle(self) -> None:
         """Forget the conversations that were not used for long."""

@@ -5,7 +5,8 @@ from pathlib import Path
 import gradio as gr
 
 STYLE = Path(__file__).with_name("style.css")
-SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "pictures.js", "meter.js"))
+# What the page begins with, in this order.
+SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "pictures.js", "meter.js", "history.js", "share.js"))
 
 
 def build_theme() -> gr.themes.Base:

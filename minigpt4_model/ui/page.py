@@ -12,17 +12,18 @@ the conversation has changed and is at rest; `page.ask_on(button.click, question
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import gradio as gr
 
 from ..chat.backends.base import Backend
 from ..serving.limits import Limits
+from . import compare_panel, history_panel, share_panel, tasks_panel
 from .actions import Actions
 from .chat_panel import build_box, build_chat
 from .conversation import ConversationStore
-from .demo_questions import DemoQuestion
+from .demo_questions import DemoQuestion, offered, starters
 from .endpoint import add_ask_endpoint
 from .feedback import FeedbackFile
 from .feedback_panel import OPTIONS, build_feedback_panel, wire_feedback
@@ -36,7 +37,12 @@ from .status_panel import build_status_panel
 from .texts import text_html
 
 # In the order of their buttons; the settings come last.
-PANELS: list[Panel] = []
+PANELS = [
+    Panel("tasks", "tasks", tasks_panel.build),
+    Panel("compare", "compare", compare_panel.build, wide=True),
+    Panel("history", "history", history_panel.build),
+    Panel("share", "share", share_panel.build),
+]
 
 
 # The conversation's id lives as long as the tab: it survives a reload and is not shared with other tabs. Where storage is
@@ -53,13 +59,17 @@ def build_page(
     notice: str = "",
     endpoint: bool = False,
     feedback: FeedbackFile | None = None,
+    models: Mapping[str, Backend] | None = None,
 ) -> PrivatePage:
     """The page for `backend`; it is not served yet. `notice` is told to every visitor. With `endpoint` programs may ask, too.
 
-    With `feedback`, visitors can judge answers, and what they say is kept there.
+    With `feedback`, visitors can judge answers, and what they say is kept there. `models` are all that can be compared, by their names,
+    `backend` first; None if there is no other.
     """
     limits = limits or Limits()
     about = backend.description
+    models = models or {about.name: backend}
+    examples = offered(examples, about.name)
     with PrivatePage(title=about.title, analytics_enabled=False, fill_height=True) as page:
         conversation, settled = gr.State(None), gr.State("")
         ticket = gr.Textbox(visible="hidden", label="Conversation", elem_id="ticket")
@@ -68,7 +78,7 @@ def build_page(
             gr.HTML(f'<p role="note">{html.escape(notice)}</p>', elem_id="notice")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="main"):
-                chat = build_chat(examples, OPTIONS if feedback else None)
+                chat = build_chat(starters(examples), OPTIONS if feedback else None)
                 judging = build_feedback_panel() if feedback else None
                 status = build_status_panel()
                 box = build_box()
@@ -76,7 +86,9 @@ def build_page(
             with gr.Column(elem_id="dock"):
                 with _panel_column("settings"):
                     controls = build_settings_panel(about.settings, limits.max_answer_tokens)
-                parts = PageParts(backend, store, Actions(backend, store), examples, conversation, chat, box, status, settled, controls)
+                parts = PageParts(
+                    backend, models, store, Actions(backend, store), examples, conversation, chat, box, status, settled, controls
+                )
                 for panel in PANELS:
                     with _panel_column(panel.name, panel.wide):
                         panel.build(parts)
@@ -126,7 +138,7 @@ def _wire_chat(parts: PageParts) -> None:
         return actions.undo(conversation_id, event.index)
 
     def ask_example(conversation_id, event: gr.SelectData, *values):
-        yield from actions.ask_example(conversation_id, parts.examples[event.index], *values)
+        yield from actions.ask_example(conversation_id, starters(parts.examples)[event.index], *values)
 
     box.submit(actions.ask, [conversation, box, *controls], **answering)
     chat.example_select(ask_example, [conversation, *controls], **answering)

@@ -5,7 +5,7 @@ A panel is one file with a function `build(page: PageParts) -> None` that lays o
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ class PageParts:
     """The page's parts that a panel may read, listen to or write. Components are Gradio's."""
 
     backend: Backend
+    models: Mapping[str, Backend]  # all that can be asked, by the names that the command line knows; `backend` is the first
     store: ConversationStore
     actions: Actions
     examples: Sequence[DemoQuestion]
@@ -34,6 +35,11 @@ class PageParts:
     status: gr.HTML
     settled: gr.State  # changes whenever the conversation is at rest in a new state; `on_settled` listens to it
     controls: Sequence[gr.components.Component]  # of the settings, in the order of `GenerationSettings`' fields
+
+    @property
+    def model_name(self) -> str:
+        """What the model of the chat is called on the command line: a preset or a folder."""
+        return next(iter(self.models))
 
     @property
     def shown(self) -> list[gr.components.Component]:

@@ -22,9 +22,9 @@ def build_settings_panel(defaults: GenerationSettings, longest_answer: int = 0) 
             gr.HTML(f"<h3>{text_html('settings.group.' + option.metadata['group'])}</h3>")
         group = option.metadata["group"]
         most = longest_answer if option.name == "max_new_tokens" else 0
-        controls.append(_control(option, getattr(defaults, option.name), most))
+        controls.append(build_control(option, getattr(defaults, option.name), most))
     reset = gr.Button(label("settings.reset"), size="sm", elem_id="reset-settings")
-    shown = ["" if value is None else value for value in dataclasses.astuple(defaults)]
+    shown = controls_from_settings(defaults)
     reset.click(lambda: shown, None, controls, api_visibility="private", show_progress="hidden")
     return controls
 
@@ -42,10 +42,16 @@ def settings_from_controls(values: Sequence[float | bool | str]) -> GenerationSe
     return GenerationSettings(**given)
 
 
-def _control(option: dataclasses.Field, value, most: int = 0) -> Component:
+def controls_from_settings(settings: GenerationSettings) -> list[float | bool | str]:
+    """What the controls show for `settings`; `settings_from_controls` is the way back."""
+    return ["" if value is None else str(value) if name == "seed" else value for name, value in dataclasses.asdict(settings).items()]
+
+
+def build_control(option: dataclasses.Field, value, most: int = 0, prefix: str = "setting") -> Component:
+    """The control of a field of `GenerationSettings`, up to `most` unless that is 0; its id in the page is `prefix-NAME`."""
     about = option.metadata
     key = f"setting.{option.name}"
-    named = {"label": label(f"{key}.label"), "info": label(f"{key}.info"), "elem_id": f"setting-{option.name}", "interactive": True}
+    named = {"label": label(f"{key}.label"), "info": label(f"{key}.info"), "elem_id": f"{prefix}-{option.name}", "interactive": True}
     if option.default is None:
         # Not gr.Number: in the browser it turns an empty value into 0, and does not hold 63 bits.
         return gr.Textbox("" if value is None else str(value), placeholder=label("settings.seed_empty"), **named)

@@ -22,4 +22,6 @@ class FallibleEcho(EchoBackend):
 
 if __name__ == "__main__":
     feedback = FeedbackFile(Path(sys.argv[2])) if len(sys.argv) > 2 else None
-    run_page(FallibleEcho(float(sys.argv[1])), listen("127.0.0.1", 0), load_demo_questions(), feedback=feedback)
+    backend = FallibleEcho(float(sys.argv[1]))
+    models = {"echo": backend, "slow echo": EchoBackend(0.3)}
+    run_page(backend, listen("127.0.0.1", 0), load_demo_questions(), feedback=feedback, models=models)

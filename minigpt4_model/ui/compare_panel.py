@@ -1,0 +1,132 @@
+"""Compare: one question, two answers side by side; by two models, or by one with two settings. Apart from the conversation."""
+
+import dataclasses
+import secrets
+from collections.abc import Iterator, Sequence
+
+import gradio as gr
+
+from ..chat.messages import question
+from ..chat.pictures import PictureError, load_picture
+from ..chat.settings import GenerationSettings, SettingsError
+from .comparison import Side, SideAnswer, agreement, compare
+from .html_as_text import answer_markdown
+from .panel import PageParts
+from .settings_panel import build_control, settings_from_controls
+from .status_panel import status_html
+from .texts import ENGLISH, label, language_of, say, text_html
+
+_NAMES = ("A", "B")
+MAX_QUESTION_CHARACTERS = 20_000
+
+
+def build(page: PageParts) -> None:
+    models = list(page.models)
+    gr.HTML(f"<p>{text_html('compare.about')}</p>", elem_classes="explained")
+    with gr.Row():
+        picture = gr.Image(
+            label=label("compare.picture"), type="filepath", image_mode=None, height=190, elem_id="compare-picture", buttons=["fullscreen"]
+        )
+        with gr.Column(min_width=220):
+            asked = gr.Textbox(label=label("compare.question"), lines=3, max_lines=8, elem_id="compare-question")
+            from_chat = gr.Button(label("compare.from-chat"), size="sm", elem_id="compare-from-chat")
+    with gr.Row():
+        ask = gr.Button(label("compare.ask"), variant="primary", size="md", min_width=140, elem_id="compare-ask")
+        stop = gr.Button(label("compare.stop"), size="md", min_width=140, elem_id="compare-stop")
+    verdict = gr.HTML(status_html(""), elem_id="compare-verdict")
+    sides, shown = [], []
+    with gr.Row():
+        for position, name in enumerate(_NAMES):
+            with gr.Column(min_width=240, elem_id=f"compare-{name.lower()}"):
+                controls, answer, note = _build_side(page, name, models[position % len(models)], position == 1 and len(models) == 1)
+                sides.append(controls)
+                shown += [answer, note]
+    count = len(sides[0])
+
+    def run(request: gr.Request, file, text, *values) -> Iterator[list]:
+        yield from answer_both(page, file, text, [values[:count], values[count:]], language_of(request))
+
+    answering = {**page.answering, "outputs": [*shown, verdict], "show_progress_on": verdict}
+    running = ask.click(run, [picture, asked, *sides[0], *sides[1]], **answering)
+    stop.click(lambda: f'<p role="status">{text_html("status.stopped")}</p>', None, [verdict], cancels=[running], **page.quick)
+    from_chat.click(lambda conversation_id: last_question(page, conversation_id), [page.conversation], [picture, asked], **page.quick)
+
+
+def _build_side(page: PageParts, name: str, model: str, warmer: bool) -> tuple[list[gr.components.Component], gr.Markdown, gr.HTML]:
+    """One side: the choice of its model with the controls of its settings, its answer, and what is told about that.
+
+    Two models are compared with their defaults, one model with two temperatures: then the second side is `warmer`.
+    """
+    models = list(page.models)
+    defaults = page.models[model].description.settings
+    if warmer:
+        defaults = dataclasses.replace(defaults, temperature=min(2.0, defaults.temperature + 0.8))
+    fields = {option.name: option for option in dataclasses.fields(GenerationSettings)}
+    prefix = f"compare-{name.lower()}"
+    choice = gr.Dropdown(models, value=model, label=name, interactive=len(models) > 1)
+    first = build_control(fields["temperature"], defaults.temperature, prefix=prefix)
+    answer = gr.Markdown("", elem_classes="compared", latex_delimiters=[], buttons=["copy"])
+    note = gr.HTML("", elem_classes="compared-note")
+    with gr.Accordion(label("compare.more"), open=False):
+        rest = [
+            first if field == "temperature" else build_control(fields[field], getattr(defaults, field), prefix=prefix) for field in fields
+        ]
+    return [choice, *rest], answer, note
+
+
+def answer_both(page: PageParts, file: str | None, text: str | None, sides: Sequence[Sequence], language: str = ENGLISH) -> Iterator[list]:
+    """New values for answer and note of each side and the verdict, while both answers are written. `sides` are a model and its controls."""
+    if not (text or "").strip() and not file:
+        yield _refused(say(language, "status.nothing"))
+        return
+    if len(text or "") > MAX_QUESTION_CHARACTERS:
+        yield _refused(say(language, "status.long", count=len(text), most=MAX_QUESTION_CHARACTERS))
+        return
+    try:
+        pictures = [load_picture(file)] if file else []
+        both = [Side(model, settings_from_controls(controls)) for model, *controls in sides]
+    except (PictureError, SettingsError) as refusal:
+        yield _refused(str(refusal))
+        return
+    # Where neither side names a seed both get the same one, so that chance is no difference between them.
+    drawn = secrets.randbelow(2**31)
+    both = [dataclasses.replace(side, settings=_seeded(side.settings, drawn)) for side in both]
+    messages = [question(text.strip() if text and text.strip() else "Describe this picture.", pictures)]
+    answers: list[SideAnswer] = []
+    for answers in compare(page.models, messages, both):
+        yield [*_shown(answers), status_html("")]
+    verdict = "" if any(answer.fault for answer in answers) else _verdict(*(answer.text for answer in answers), language)
+    yield [*_shown(answers), status_html(verdict)]
+
+
+def last_question(page: PageParts, conversation_id: str | None) -> list:
+    """The picture and the text of the chat's last question that had a picture, or else of its last."""
+    exchanges = page.find(conversation_id).exchanges
+    if not exchanges:
+        return [gr.skip(), gr.skip()]
+    last = next((exchange for exchange in reversed(exchanges) if exchange.pictures), exchanges[-1])
+    return [str(last.pictures[0].path) if last.pictures else None, exchanges[-1].question]
+
+
+def _verdict(one: str, other: str, language: str) -> str:
+    share, first = agreement(one, other)
+    return say(language, "compare.same") if one == other else say(language, "compare.differ", share=share, first=first)
+
+
+def _seeded(settings: GenerationSettings, seed: int) -> GenerationSettings:
+    return settings if settings.seed is not None else dataclasses.replace(settings, seed=seed)
+
+
+def _refused(why: str) -> list:
+    return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), status_html(why, warning=True)]
+
+
+def _shown(answers: Sequence[SideAnswer]) -> list[str]:
+    values = []
+    for answer in answers:
+        text = answer_markdown(answer.text)
+        values += [
+            text if text or not answer.note or answer.fault else "*The answer is empty.*",
+            status_html(answer.note, warning=answer.fault),
+        ]
+    return values
