@@ -210,3 +210,10 @@ def test_bad_messages_are_refused_at_once(spaces):
 def test_a_space_tells_whether_it_has_zero_gpu(monkeypatch, value, there):
     monkeypatch.setenv("SPACES_ZERO_GPU", value)
     assert zero_gpu.on_zero_gpu() is there
+
+
+def test_the_model_is_loaded_in_one_thread(spaces, monkeypatch):
+    """`spaces` has its stand-in for a GPU in the thread that imported it; transformers' other threads would find none."""
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "")
+    zero_gpu.prepare()
+    assert os.environ["HF_DEACTIVATE_ASYNC_LOAD"] == "1"

@@ -30,7 +30,11 @@ def on_zero_gpu() -> bool:
 
 
 def prepare() -> None:
-    """To be called before torch is imported: `spaces` lets a model be loaded to a GPU that is not there yet."""
+    """To be called before torch is imported: `spaces` lets a model be loaded to a GPU that is not there yet.
+
+    It does so in this thread only, so that transformers must not load in several.
+    """
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
     import spaces  # noqa: F401
 
 
