@@ -476,7 +476,7 @@ def test_a_package_that_is_not_there_is_one_sentence_but_a_fault_of_ours_is_not(
 
 def test_backends_open_by_name():
     assert isinstance(open_backend("echo", preset=None, model=None), EchoBackend)
-    with pytest.raises(BackendError, match="not built yet"):
+    with pytest.raises(BackendError, match="http://127.0.0.1:1 cannot be reached"):
         open_backend("openai", base_url="http://127.0.0.1:1")
     with pytest.raises(BackendError) as caught:
         open_backend("telepathy")
@@ -522,5 +522,5 @@ def test_a_folder_named_like_a_preset_is_a_model_only_by_its_flag(here, monkeypa
 def test_fewer_bits_reach_the_backend(monkeypatch, flag):
     opened = []
     monkeypatch.setattr(ask, "open_backend", lambda name, **options: opened.append(options) or Recorder())
-    assert ask.main([flag, "hi"]) == 0
-    assert {name: value for name, value in opened[0].items() if value} == {flag[2:].replace("-", "_"): True}
+    assert ask.main(["hi"]) == ask.main([flag, "hi"]) == 0
+    assert opened[1] == {**opened[0], flag[2:].replace("-", "_"): True} != opened[0]
