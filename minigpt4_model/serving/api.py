@@ -4,12 +4,14 @@
 """
 
 import dataclasses
+import re
 import time
 from dataclasses import dataclass
 
 import anyio
 import fastapi
 from fastapi.security import HTTPBearer
+from starlette.routing import Mount
 
 from .. import __version__
 from ..chat.backends.base import Backend
@@ -42,7 +44,10 @@ class ApiOptions:
 
 def add_api(server: fastapi.FastAPI, backend: Backend, options: ApiOptions | None = None) -> None:
     """Mount the API of `backend` at /v1 of `server`."""
-    server.mount(PREFIX, build_api(backend, options or ApiOptions()))
+    mount = Mount(PREFIX, app=build_api(backend, options or ApiOptions()))
+    # Else a path with a line break in it would be nobody's, and told of in another shape.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    server.router.routes.append(mount)
 
 
 def build_api(backend: Backend, options: ApiOptions) -> fastapi.FastAPI:
