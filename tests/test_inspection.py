@@ -9,10 +9,11 @@ from minigpt4_model.chat import inspector
 from minigpt4_model.chat.backends.base import BackendError, TokenLogprob
 from minigpt4_model.chat.backends.echo import EchoBackend
 from minigpt4_model.chat.engine import Engine
-from minigpt4_model.chat.inspection import InspectedToken, InspectingBackend, group_words
+from minigpt4_model.chat.inspection import InspectedToken, group_words, inspecting
 from minigpt4_model.chat.messages import load_conversation
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.model.qformer import read_cross_attention
+from minigpt4_model.serving.watched import WatchedBackend
 from tests.tiny_chat import assistant, build_chatml_model, image, picture, user
 from tests.tiny_models import build_tiny_model
 
@@ -171,25 +172,25 @@ def test_a_model_that_knows_the_blank_picture_is_shown_that_one():
 
 
 @pytest.mark.parametrize(("messages", "word"), [(ASKED, (3, 4)), (TWO, (1, 3))], ids=["one picture", "a word of two tokens"])
-def test_weights_are_the_slopes_of_closing_a_gate(engine, messages, word):
+def test_weights_are_the_slopes_along_opening_gates(engine, messages, word):
     answer = engine.answer(messages, SETTINGS)
     _, ids = inspector.spell(engine, answer.text, answer.token_ids)
     weights = engine.weigh(messages, answer.text, *word, answer.token_ids, SETTINGS).pictures
 
-    def likelihood(gates):
+    def likelihood(opening, number=0, token=0, moved=0.0):
+        gates = [[opening] * 32 for _ in weights]
+        gates[number][token] += moved
         rows = logits_of(engine, messages, ids, gates=gates)
         return sum(float(rows[index, ids[index]]) for index in range(*word))
 
-    step = 0.02
     assert len(weights) == sum(part["type"] == "image" for turn in messages for part in turn["content"] if isinstance(part, dict))
+    step = 0.01
     for number, token in [(0, 0), (0, 17), (len(weights) - 1, 31)]:
-        sides = []
-        for moved in (1 + step, 1 - step):
-            gates = [[1.0] * 32 for _ in weights]
-            gates[number][token] = moved
-            sides.append(likelihood(gates))
-        slope = (sides[0] - sides[1]) / (2 * step)
-        assert weights[number][token] == pytest.approx(slope, rel=0.05, abs=2e-3)
+        slopes = [
+            (likelihood(opening, number, token, step) - likelihood(opening, number, token, -step)) / (2 * step)
+            for opening in inspector.OPENINGS
+        ]
+        assert weights[number][token] == pytest.approx(sum(slopes) / len(slopes), rel=0.05, abs=2e-3)
     assert max(abs(weight) for row in weights for weight in row) > 0.005
 
 
@@ -267,5 +268,8 @@ def test_tokens_make_words():
 
 
 def test_who_only_passes_messages_on_cannot_look_back(engine):
-    assert isinstance(engine, InspectingBackend)
-    assert not isinstance(EchoBackend(), InspectingBackend)
+    assert inspecting(engine) is engine
+    assert inspecting(EchoBackend()) is None
+    assert inspecting(WatchedBackend(EchoBackend(), ())) is None
+    watched = inspecting(WatchedBackend(engine, ()))
+    assert watched.inspect(ASKED, "the", (), SETTINGS).tokens == engine.inspect(ASKED, "the", (), SETTINGS).tokens

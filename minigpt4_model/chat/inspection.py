@@ -6,7 +6,7 @@ The optional ability of a backend (`InspectingBackend`) and the records it fills
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from .backends.base import TokenLogprob
 from .settings import GenerationSettings
@@ -93,11 +93,16 @@ class Inspection:
 class Weights:
     """How much each image token mattered for a word: for each picture of the inspection, one number for each of its tokens.
 
-    A number says by how much the word's log-probability would fall if nothing behind the pictures could look at that token, to first
-    order; below zero, the token spoke against the word.
+    A number is how fast the word's log-probability rises as more of that token can be seen, on average between nothing and all of it. Below
+    zero, the token spoke against the word.
     """
 
     pictures: tuple[tuple[float, ...], ...]
+
+
+def inspecting(backend: Any) -> "InspectingBackend | None":
+    """`backend`, if it can look back at its answers."""
+    return backend if all(callable(getattr(backend, name, None)) for name in ("inspect", "weigh")) else None
 
 
 def group_words(tokens: Sequence[InspectedToken]) -> tuple[Word, ...]:
@@ -126,9 +131,8 @@ def _kind(character: str) -> str:
     return "word" if character.isalnum() or character in _WITHIN_WORDS else "sign"
 
 
-@runtime_checkable
 class InspectingBackend(Protocol):
-    """An ability that a backend may have beside answering; ask with `isinstance`. Whoever only passes messages on has it not.
+    """An ability that a backend may have beside answering; ask `inspecting`. Whoever only passes messages on has it not.
 
     `messages` are those that were answered, `text` is the answer and `token_ids` its tokens (`Answer.token_ids`); without them, or
     where they do not spell the text, the text is cut into tokens anew. `settings` are those it was answered with.

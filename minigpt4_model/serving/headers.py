@@ -3,7 +3,7 @@
 import os
 
 # Gradio's page needs inline styles and scripts, and its HTML component evaluates its template. The preview of a written page is a
-# srcdoc frame: it inherits this policy and adds a stricter one of its own.
+# srcdoc frame: it inherits this policy and adds a stricter one of its own, and may go nowhere else.
 _POLICY = (
     "default-src 'self'",
     "img-src 'self' data: blob:",
@@ -12,7 +12,7 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'",
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
     "worker-src 'self' blob:",
-    "frame-src 'self'",
+    "frame-src 'none'",
     "object-src 'none'",
     "base-uri 'self'",
     "form-action 'self'",

@@ -19,7 +19,7 @@ import gradio as gr
 
 from ..chat.backends.base import Backend
 from ..serving.limits import Limits
-from . import compare_panel, history_panel, share_panel, tasks_panel
+from . import compare_panel, history_panel, html_pane, looked_panel, share_panel, tasks_panel
 from .actions import Actions
 from .chat_panel import build_box, build_chat
 from .conversation import ConversationStore
@@ -39,6 +39,8 @@ from .texts import text_html
 # In the order of their buttons; the settings come last.
 PANELS = [
     Panel("tasks", "tasks", tasks_panel.build),
+    Panel("looked", "eye", looked_panel.build),
+    Panel("html", "html", html_pane.build, wide=True),
     Panel("compare", "compare", compare_panel.build, wide=True),
     Panel("history", "history", history_panel.build),
     Panel("share", "share", share_panel.build),

@@ -1,5 +1,6 @@
 """A real picture, the real pocket preset, a real browser."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -46,3 +47,38 @@ def describe(chat: Chat, picture: Path) -> str:
     chat.press("Clear")
     expect(chat.answers).to_have_count(0)
     return answer
+
+
+def test_the_panel_shows_where_a_word_came_from(visit, pocket_url):
+    chat = Chat(visit(pocket_url))
+    page = chat.page
+    page.locator("#header [data-panel=looked]").click()
+    expect(page.locator("#looked-look")).to_be_disabled()
+    chat.attach({"name": "cat.png", "mimeType": "image/png", "buffer": load_demo_questions()[0].picture.read_bytes()})
+    chat.send("Describe this picture.")
+    expect(chat.status).to_contain_text("token", timeout=120_000)
+    answer = chat.answers.last.inner_text().strip()
+    page.locator("#looked-look").click()
+    words = page.locator(".looked .word")
+    expect(words.first).to_be_visible(timeout=60_000)
+    said = "".join(words.evaluate_all("all => all.map(one => one.firstChild.textContent).join('')"))
+    assert said == "".join(answer.split())
+    canvas = page.locator(".looked figure canvas")
+    painted = "one => one.getContext('2d').getImageData(0, 0, one.width, one.height).data.reduce((sum, part) => sum + part, 0)"
+    expect(page.locator(".map-note")).to_contain_text("Choose a word")
+    assert canvas.evaluate(painted) == 0
+    words.nth(1).click()
+    expect(words.nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".details h3").first).to_contain_text("% likely")
+    expect(page.locator(".details table tr").first).to_be_visible()
+    expect(page.locator(".details")).to_contain_text("With a blank picture instead")
+    expect(page.locator(".map-note")).not_to_contain_text(re.compile("Choose|Weighing"), timeout=60_000)
+    page.locator(".looked .kind").select_option("all")
+    expect(page.locator(".map-note")).to_contain_text("9 × 9 places")
+    every = canvas.evaluate(painted)
+    assert every > 0 and canvas.evaluate("one => [one.width, one.height]") == [9, 9]
+    page.locator(".looked .check input").check()
+    assert canvas.evaluate(painted) != every
+    page.locator(".looked .fade").fill("20")
+    expect(canvas).to_have_css("opacity", "0.2")
+    expect(page.locator(".looked .proof")).to_contain_text("not a proof")
