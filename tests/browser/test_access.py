@@ -108,4 +108,4 @@ def test_the_memory_that_is_left_is_shown(visit, echo_url):
     expect(amount).to_have_text("Memory: 49 of 1,000,000 tokens · pictures 32")
     chat.ask("again")
     figures = "getComputedStyle(document.querySelector('#chat .bot-row .message'), '::after').content"
-    assert "14 tokens" in chat.page.evaluate(figures)
+    chat.page.wait_for_function(f"{figures}.includes('14 tokens')")

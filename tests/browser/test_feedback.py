@@ -21,7 +21,7 @@ def test_without_a_file_there_are_no_thumbs(visit, echo_url):
 
 def test_a_vote_and_a_comment_are_kept(visit, tmp_path):
     kept = tmp_path / "votes.jsonl"
-    with running([sys.executable, "-m", "tests.browser.echo_app", "0.02", str(kept)], tmp_path / "uploads") as url:
+    with running([sys.executable, "-m", "tests.browser.echo_app", "0.02", str(kept)], tmp_path) as url:
         chat = Chat(visit(url))
         chat.ask("hello", png(64, 48))
         chat.ask("again")
