@@ -1,5 +1,6 @@
 """The page in an answer, in a browser: shown, changed, mended, and shut in whatever it tries."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -35,7 +36,7 @@ body {{ background: url('{there}/css'); font-family: f }} a {{ pointer-events: a
 
 @pytest.fixture
 def listener():
-    """An address, and the list of the connections that it got."""
+    """An address, and what each connection to it asked for."""
     noticed = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -45,8 +46,10 @@ def listener():
                     connection, _ = server.accept()
                 except OSError:
                     return
-                with connection:
-                    noticed.append(connection)
+                noticed.append(asked := bytearray())
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(2)
+                    asked += connection.recv(4096)
 
         threading.Thread(target=listen, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}", noticed
@@ -118,4 +121,5 @@ def test_the_page_s_own_policy_lets_no_frame_go_anywhere(bystander, echo_url, li
     assert re.search(r"frame-src 'none'", page.request.get(echo_url).headers["content-security-policy"])
     page.evaluate("there => { const frame = document.createElement('iframe'); frame.src = there; document.body.append(frame) }", there)
     page.wait_for_timeout(1000)
-    assert noticed == []
+    # Chromium may open a connection before it looks at the policy; nothing is asked over it.
+    assert not any(noticed)
