@@ -1,5 +1,6 @@
 """The page in a browser, on the echo backend."""
 
+import contextlib
 import re
 
 import pytest
@@ -114,9 +115,13 @@ def test_retry_undo_and_edit_after_a_picture(visit, slow_echo_url):
     chat = Chat(visit(slow_echo_url))
     chat.ask("first", png(64, 48), png(32, 96))
     chat.ask("second")
-    chat.press("Retry")
-    # The echo's second answer reads like its first: only Stop shows that it has begun, and a slow echo shows Stop for long enough.
-    expect(chat.stop_button).to_be_visible()
+    # The echo's second answer reads like its first: only Stop shows that it has begun. On a machine that is busy for as long as the
+    # answer takes, Stop may come and go unseen; then it is pressed again.
+    for last in (False, False, True):
+        chat.press("Retry")
+        with contextlib.nullcontext() if last else contextlib.suppress(AssertionError):
+            expect(chat.stop_button).to_be_visible(timeout=10_000)
+            break
     chat.wait()
     expect(chat.answers).to_have_count(2)
     expect(chat.answers.last).to_have_text(re.compile(r"2 pictures \(64x48, 32x96\) and 1 earlier question\. You said: second"))
