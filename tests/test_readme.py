@@ -69,8 +69,9 @@ def test_commands_are_commands(words):
         assert (ROOT / (module.replace(".", "/") + ".py")).exists()
         return
     verb, *flags = arguments
-    owner = "minigpt4_model.evaluation.bench_train" if arguments[:2] == ["bench", "train"] else VERBS[verb][0]
-    flags = flags[1:] if owner.endswith("bench_train") else flags
+    kind = flags[0] if verb == "bench" and flags[:1] and not flags[0].startswith("-") else ""
+    owner = f"minigpt4_model.evaluation.bench_{kind}" if kind else VERBS[verb][0]
+    flags = flags[1:] if kind else flags
     parser = importlib.import_module(owner).build_parser()
     parser.parse_args(flags)  # a wrong flag ends the program
 

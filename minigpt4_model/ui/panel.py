@@ -70,12 +70,12 @@ class PageParts:
         dependency, for `.then`. A question that is refused is told in the status line and put into the box.
         """
 
-        def ask(conversation_id, *values):
+        def send(conversation_id, *values):
             given, controls = values[: len(inputs)], values[len(inputs) :]
             text, files = question(*given)
             yield from self.actions.ask(conversation_id, {"text": text, "files": list(files)}, *controls)
 
-        return event(ask, [self.conversation, *inputs, *self.controls], **self.answering)
+        return event(send, [self.conversation, *inputs, *self.controls], **self.answering)
 
     def on_settled(self, show: Callable[..., Any], inputs: Sequence, outputs: Sequence):
         """After every answer, stop, retry, undo, edit, clear and reload: `show(conversation, *values of inputs)` fills `outputs`.

@@ -40,7 +40,7 @@ def build(page: PageParts) -> None:
 
 
 def _asking(page: PageParts, example: DemoQuestion):
-    def ask(conversation_id, *values):
+    def run(conversation_id, *values):
         *controls, kept = values
         before = page.find(conversation_id)
         if kept and before.exchanges:
@@ -51,7 +51,7 @@ def _asking(page: PageParts, example: DemoQuestion):
             yield Shown(conversation_id)
         yield from page.actions.ask_example(conversation_id, example, *controls)
 
-    return ask
+    return run
 
 
 def _tasks_of_larger_presets(model: str) -> list[str]:
