@@ -1,6 +1,5 @@
 """What is deleted after a time, and what stays; whose requests are whose; what a browser is told."""
 
-import asyncio
 import time
 
 import PIL.Image
@@ -13,6 +12,7 @@ from minigpt4_model.serving.visitors import Visitors, address_of
 from minigpt4_model.ui.cleaning import Cleaner
 from minigpt4_model.ui.conversation import ConversationStore
 from minigpt4_model.ui.private_files import FileGrants
+from tests.coroutines import run
 
 
 def test_old_uploads_go_and_pictures_go_with_their_conversation(tmp_path):
@@ -81,7 +81,7 @@ def cookie_of_a_page(scheme: str) -> str:
     async def send(message):
         sent.append(message)
 
-    asyncio.run(Visitors(page)({"type": "http", "scheme": scheme, "headers": [], "client": ("127.0.0.1", 1)}, None, send))
+    run(Visitors(page)({"type": "http", "scheme": scheme, "headers": [], "client": ("127.0.0.1", 1)}, None, send))
     return dict(sent[0]["headers"])[b"set-cookie"].decode()
 
 

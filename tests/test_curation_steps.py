@@ -298,7 +298,10 @@ def test_ctrl_c_ends_at_once_and_keeps_what_came(tmp_path):
         server.troubles += [lambda handler: handler.answer(503, {}, {"Retry-After": "60"})] * 2
         command = [sys.executable, "-m", "minigpt4_model", "curate", "refine", "--project", str(project.folder)]
         command += ["--base-url", server.base_url, "--served-model", "mender", "--yes", "--concurrency", "2"]
+        # A shell starts what runs in the background deaf to Ctrl-C, and children inherit it; a terminal's are not.
+        heard = signal.signal(signal.SIGINT, signal.default_int_handler)
         run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        signal.signal(signal.SIGINT, heard)
         watchdog = threading.Timer(60, run.kill)
         watchdog.start()
         while len(server.times) < 2:

@@ -2,7 +2,6 @@
 
 import sys
 
-import anyio
 import httpx
 import pytest
 
@@ -11,6 +10,7 @@ from minigpt4_model.serving import serve
 from minigpt4_model.serving.api import ApiOptions
 from minigpt4_model.serving.mcp_door import MISSING
 from tests.api_server import serving
+from tests.coroutines import run as run_coroutine
 from tests.test_serving_api import data_url
 
 pytest.importorskip("mcp")
@@ -32,7 +32,7 @@ def call(server, key: str = "", **arguments):
             tools = await session.list_tools()
             return [tool.name for tool in tools.tools], await session.call_tool("ask_about_picture", arguments)
 
-    return anyio.run(run)
+    return run_coroutine(run())
 
 
 def test_a_model_asks_about_a_picture():

@@ -1,6 +1,5 @@
 """Fetching pictures by their address: only from the public internet, whatever names and redirects say, and within limits."""
 
-import asyncio
 import base64
 import socket
 import threading
@@ -15,6 +14,7 @@ from minigpt4_model.serving.api import ApiOptions
 from minigpt4_model.serving.errors import ApiError
 from minigpt4_model.serving.remote_pictures import PictureFetcher, is_public
 from tests.api_server import serving
+from tests.coroutines import run
 from tests.test_serving_api import data_url, user
 
 
@@ -99,7 +99,7 @@ def fetcher(names=("pictures.example",), **options) -> PictureFetcher:
 
 
 def fetch(address: str, **options) -> bytes:
-    return asyncio.run(fetcher(**options).fetch(address))
+    return run(fetcher(**options).fetch(address))
 
 
 def test_a_picture_arrives_and_its_server_is_called_by_name():
@@ -142,7 +142,7 @@ def test_a_name_with_one_private_address_is_not_asked():
         return ["93.184.215.14", "10.0.0.1"]
 
     with pytest.raises(ApiError, match="public internet"):
-        asyncio.run(PictureFetcher(look_up).fetch("http://pictures.example/x"))
+        run(PictureFetcher(look_up).fetch("http://pictures.example/x"))
 
 
 def slowly(handler):
