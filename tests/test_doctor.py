@@ -122,11 +122,14 @@ def test_the_fix_is_a_git_command_only_in_a_checkout(monkeypatch, tmp_path):
     assert pocket.how_to_restore_checkpoint() == f"git -C {tmp_path} checkout -- checkpoints/pocket"
 
 
-def test_an_empty_cache_is_a_fault_with_the_command_that_fills_it(installation, capsys, monkeypatch, tmp_path):
+def test_an_empty_cache_needs_a_download_and_has_the_command_that_fills_it(installation, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MINIGPT4_HOME", str(tmp_path / "elsewhere"))
     code, report, checks = examine(capsys)
     assert code == 1
-    assert "is not there" in checks["SmolLM2-135M-Instruct"]["detail"]
+    assert "is not there" in checks["SmolLM2-135M-Instruct"]["detail"] and checks["SmolLM2-135M-Instruct"]["state"] == "download"
+    assert doctor.render(report).endswith(
+        "pocket needs download: a start with a network fetches what is marked so, and nothing else stops it."
+    )
     assert checks["pairing"]["state"] == "warning"
     assert not (tmp_path / "elsewhere").exists()
     assert report["cache"]["free_bytes"] > 0
@@ -139,6 +142,22 @@ def test_a_projection_of_another_model_is_a_fault_that_names_both(installation, 
     code, _, checks = examine(capsys)
     assert code == 1
     assert "Vicuna" in checks["pairing"]["detail"] and "SmolLM2-135M-Instruct" in checks["pairing"]["detail"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"trained_with": "SmolLM2"},
+        {"trained_with": {"language_model": "SmolLM2"}},
+        {"text_config": [1]},
+        {"text_config": {"hidden_size": "x"}},
+    ],
+)
+@pytest.mark.parametrize("frozen_parts", ["pocket", None])
+def test_a_config_with_nonsense_in_it_ends_in_no_traceback(installation, capsys, fields, frozen_parts):
+    write_config(installation[1], frozen_parts=frozen_parts, **fields)
+    _, _, checks = examine(capsys, "--model", str(installation[1]))
+    assert checks["pairing"]["state"] == ("ok" if frozen_parts is None else "fault")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "llama"}', "{}"])

@@ -94,3 +94,12 @@ def test_another_layout_is_refused_before_anything_is_called(monkeypatch):
     monkeypatch.setitem(binding._KNOWN_CONTEXT, "n_batch", 4096)
     with pytest.raises(WeightsError, match=r"in another way \(n_batch\)"):
         binding.load_library.__wrapped__()
+
+
+def test_what_stops_torch_too_is_told_once(monkeypatch, caplog):
+    from minigpt4_model.chat import load
+
+    monkeypatch.setattr(load, "choose_engine", lambda *_, **__: engine_choice.EngineChoice("llama.cpp", "made up"))
+    with pytest.raises(WeightsError, match="'cpu=much' is no amount of a device"):
+        load.load_engine("pocket", device="cpu", max_memory="cpu=much")
+    assert "llama.cpp can't be used" not in caplog.text

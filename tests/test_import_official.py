@@ -12,7 +12,7 @@ from minigpt4_model.__main__ import main as program
 from minigpt4_model.model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from minigpt4_model.weights import import_official as verb
 from minigpt4_model.weights import tensor_files
-from minigpt4_model.weights.errors import WeightsError
+from minigpt4_model.weights.errors import PairingError, WeightsError
 from minigpt4_model.weights.import_official import import_official
 from minigpt4_model.weights.import_plan import OfficialParts, load_llama_tokenizer
 from minigpt4_model.weights.load import load_model
@@ -224,6 +224,18 @@ def test_a_q_former_trained_along_takes_the_place_of_blip2_s(tmp_path):
     incomplete = rewrite(PROJECTION, tmp_path / "part.pth", lambda tensors: tensors.update(query_tokens=qformer["query_tokens"]))
     with pytest.raises(OfficialFormatError, match=r"part\.pth holds a part of a Q-Former only; it lacks model\.qformer\."):
         import_official(vicuna(projection=incomplete), tmp_path / "out2")
+    # Files are told apart by what they hold: a plain projection may have the name of the Q-Former's file.
+    (tmp_path / "same").mkdir()
+    plain = rewrite(PROJECTION, tmp_path / "same" / QFORMER.name, lambda tensors: None)
+    import_official(vicuna(projection=plain), tmp_path / "out3")
+    assert torch.equal(load_file(tmp_path / "out3" / "model.safetensors")["model.query_tokens"], qformer["query_tokens"])
+
+
+@pytest.mark.parametrize("record", ["Vicuna", ["Vicuna"], {"language_model": "Vicuna"}, {"language_model": {"name": "Vicuna"}}])
+def test_a_record_that_is_none_is_refused(tmp_path, record):
+    torch.save({**read(PROJECTION), "trained_with": record}, tmp_path / "odd.pth")
+    with pytest.raises(PairingError, match=r"odd\.pth(: its record of what it was trained with is damaged| has no record of the vision)"):
+        import_official(vicuna(projection=tmp_path / "odd.pth"), tmp_path / "out")
 
 
 # --- what is refused

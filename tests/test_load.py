@@ -338,6 +338,12 @@ def test_layers_on_several_devices_answer_the_same(whole, map):
         assert torch.allclose(spread(**inputs).logits, expected, atol=1e-4)
 
 
+def test_loading_in_4_bits_on_a_cpu_says_nothing_of_missing_packages():
+    code = "from minigpt4_model.weights.load import load_model; load_model('pocket', device='cpu', load_in_4bit=True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert "kernels" not in done.stdout + done.stderr
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_read(whole, monkeypatch):
     monkeypatch.setattr(memory_check, "find_devices", lambda only=None: [Device("cpu", "small", 100_000_000)])
     monkeypatch.setattr(memory_check, "own_memory", lambda: 0)

@@ -71,6 +71,26 @@ def test_bytes_are_those_of_a_loaded_model(kind, precision, tmp_path):
     assert size.weight_bytes(precision) == pytest.approx(held, rel=0.003)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", None])
+def test_bytes_beside_an_llm_of_4_bits_are_those_of_a_loaded_model(dtype, tmp_path, monkeypatch):
+    """Also on a processor that computes no bfloat16, where all of a model has 32 bits unless fewer are asked for."""
+    from minigpt4_model.weights.load import load_model
+
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    model, processor = build_tiny_model("eva")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    size = size_of(json.loads((tmp_path / "config.json").read_text()))
+    loaded, _ = load_model(tmp_path, device="cpu", dtype=dtype, load_in_4bit=True)
+    held = sum(
+        tensor.numel() * tensor.element_size()
+        for name, tensor in loaded.state_dict().items()
+        if ".language_model.layers." not in name or "norm" in name
+    )
+    assert size.other_bytes("4 bit", "float32" if dtype == "float32" else "16 bit") == pytest.approx(held, rel=0.003)
+
+
 def test_presets_and_the_shipped_checkpoint():
     for name, billions in {"pocket": 0.1345, "vicuna-7b": 6.738, "vicuna-13b": 13.016}.items():
         size = SIZES[name].language_model

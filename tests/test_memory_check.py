@@ -110,6 +110,15 @@ def test_fewer_bits_do_not_go_with_offloading(machine):
     assert set(layers_on(find_place("x", CONFIG, "cuda:0", "8 bit", "auto"))) == {"cuda:0", "cuda:1"}
 
 
+def test_a_rest_of_32_bits_beside_fewer_is_counted(machine):
+    """`--dtype float32 --load-in-4bit`: 3.5 GB more for the encoder, the Q-Former, the tables and one conversation."""
+    machine(cpu=10)
+    assert find_place("x", CONFIG, "cpu", "4 bit") == {"": "cpu"}
+    with pytest.raises(TooLittleMemory, match=r"x in 4 bit with the rest in float32 needs 1\d\.\d GB of memory on cpu, and 10\.0 GB") as no:
+        find_place("x", CONFIG, "cpu", "4 bit", beside="float32")
+    assert "4 bit    9.0 GB needed" in str(no.value) and "Use --load-in-4bit" in str(no.value)  # without --dtype float32 it would fit
+
+
 def test_the_disk_needs_all_weights_in_one_directory(machine):
     machine(cpu=6)
     with pytest.raises(WeightsError, match="takes its frozen parts from elsewhere: disk in --device-map"):
@@ -124,7 +133,7 @@ def test_no_check_places_what_does_not_fit_where_it_was_asked_for(machine):
     assert find_place("x", CONFIG, "cuda", "16 bit", "cuda:0,cuda:1", memory_check=False) == {"": "cuda:0"}
 
 
-@pytest.mark.parametrize("text", ["cpu", "cpu=", "cpu=many", "cpu=5XB", "=5GB,cpu", "cpu=5GBGB"])
+@pytest.mark.parametrize("text", ["cpu", "cpu=", "cpu=many", "cpu=5XB", "=5GB,cpu", "cpu=5GBGB", "cpu=infGB", "cpu=nan", "cpu=-5GB"])
 def test_amounts_that_are_none(text):
     with pytest.raises(WeightsError, match="is no amount of a device. Write it as in cuda:0=10GB,cpu=20GB"):
         read_max_memory(text)

@@ -5,22 +5,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt4_model.weights import official_pairing
-from minigpt4_model.weights.errors import PairingError, WeightsError
+from minigpt4_model.weights import language_models, official_pairing
+from minigpt4_model.weights.errors import PairingError
 from minigpt4_model.weights.export_official import export_official
 from minigpt4_model.weights.import_official import import_official
-from minigpt4_model.weights.official_pairing import check_official_pairing, identify_language_model, read_language_model_config
+from minigpt4_model.weights.official_pairing import check_official_pairing, identify_language_model
+from tests.llm_configurations import (
+    CODE_LLAMA_7B,
+    LLAMA_2_CHAT,
+    LLAMA_2_CHAT_PADDED,
+    LLAMA_2_UNSAID,
+    LLAMA_3_8B,
+    MISTRAL_7B,
+    QWEN_8B,
+    VICUNA_V0_7B,
+    VICUNA_V1_1_7B,
+    VICUNA_V1_5_7B,
+)
 from tests.test_import_official import llama2, vicuna
 from tests.tiny_official import LLAMA, PROJECTION, copy_llama, write_llama2_projection
-
-LLAMA_1 = {"model_type": "llama", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6}
-LLAMA_2 = {"model_type": "llama", "max_position_embeddings": 4096, "rms_norm_eps": 1e-5}
-VICUNA_V0_7B = {**LLAMA_1, "hidden_size": 4096, "vocab_size": 32_001}
-VICUNA_V0_13B = {**LLAMA_1, "hidden_size": 5120, "vocab_size": 32_001}
-VICUNA_V1_1_7B = {**LLAMA_1, "hidden_size": 4096, "vocab_size": 32_000}
-VICUNA_V1_5_7B = {**LLAMA_2, "hidden_size": 4096, "vocab_size": 32_000, "_name_or_path": "vicuna-7b-v1.5"}
-LLAMA_2_CHAT = {**LLAMA_2, "hidden_size": 4096, "vocab_size": 32_000, "_name_or_path": "meta-llama/Llama-2-7b-chat-hf"}
-LLAMA_2_UNSAID = {**LLAMA_2, "hidden_size": 4096, "vocab_size": 32_000}
 
 
 def check(variant: str, config: dict, out_features: int, in_features: int | None = None, image_width: int | None = None) -> list[str]:
@@ -34,24 +37,6 @@ def check(variant: str, config: dict, out_features: int, in_features: int | None
         encoder_width=1408,
         llm=identify_language_model(config, Path("models/llm"), "0" * 32),
     )
-
-
-@pytest.mark.parametrize(
-    ("config", "name", "is_sure"),
-    [
-        (VICUNA_V0_7B, "Vicuna v0 7B", False),
-        (VICUNA_V0_13B, "Vicuna v0 13B", False),
-        (VICUNA_V1_1_7B, "LLaMA 7B, or Vicuna v1.1 or v1.3 7B", True),
-        (VICUNA_V1_5_7B, "Vicuna v1.5 7B (vicuna-7b-v1.5)", True),
-        (LLAMA_2_CHAT, "Llama-2-chat 7B", True),
-        (LLAMA_2_UNSAID, "Llama 2 7B or a model made of it", False),
-        ({"model_type": "qwen2", "hidden_size": 4096, "vocab_size": 151_936}, "the qwen2 model llm", False),
-        ({"model_type": "llama", "hidden_size": 2048, "vocab_size": 32_000}, "the llama model llm", False),
-    ],
-)
-def test_what_a_configuration_tells(config, name, is_sure):
-    identity = identify_language_model(config, Path("models/llm"), "0" * 32)
-    assert identity.name == name and (identity.doubt is None) == is_sure
 
 
 def test_a_known_embedding_table_is_known_by_its_fingerprint():
@@ -70,7 +55,10 @@ def test_the_known_fingerprint_is_that_of_the_shipped_checkpoint():
 def test_what_belongs_together_passes_with_what_cannot_be_known():
     [notice] = check("vicuna", VICUNA_V0_7B, 4096)
     assert "was trained with Vicuna v0 7B, and the language model seems to be Vicuna v0 7B: its vocabulary of 32001" in notice
-    assert check("llama2", LLAMA_2_CHAT, 4096) == []
+    [notice] = check("llama2", LLAMA_2_CHAT, 4096)
+    assert "seems to be Llama-2-chat 7B: its sizes and its own name are those of the chat model, and what was made of that" in notice
+    [notice] = check("llama2", LLAMA_2_CHAT_PADDED, 4096)
+    assert "seems to be Llama-2-chat 7B with a padding token added" in notice
     [notice] = check("llama2", LLAMA_2_UNSAID, 4096)
     assert "make sure that it is the chat model" in notice
 
@@ -92,6 +80,12 @@ REFUSED = [
     (("vicuna", LLAMA_2_CHAT, 4096), "trained with Vicuna v0 7B, and --language-model is Llama-2-chat 7B"),
     (("llama2", VICUNA_V0_7B, 4096), "trained with Llama-2-chat 7B, and --language-model is Vicuna v0 7B"),
     (("llama2", VICUNA_V1_5_7B, 4096), "trained with Llama-2-chat 7B, and --language-model is Vicuna v1.5 7B"),
+    (("vicuna", LLAMA_2_CHAT_PADDED, 4096), "Vicuna v0 7B, and --language-model is Llama-2-chat 7B with a padding token added"),
+    (("llama2", LLAMA_3_8B, 4096), "and --language-model is the llama model llm (128256 words, a context of 8192 tokens, 32 layers)"),
+    (("vicuna", LLAMA_3_8B, 4096), "Give it Vicuna v0 7B (--language-model with a copy of Vision-CAIR/vicuna-7b, or --preset vicuna-7b)"),
+    (("llama2", CODE_LLAMA_7B, 4096), "was trained with Llama-2-chat 7B, and --language-model is the llama model llm (32016 words"),
+    (("llama2", MISTRAL_7B, 4096), "was trained with Llama-2-chat 7B, and --language-model is the mistral model llm"),
+    (("vicuna", QWEN_8B, 4096), "was trained with Vicuna v0 7B, and --language-model is the qwen2 model llm (151936 words"),
     (("llama2", VICUNA_V1_1_7B, 4096), "copy of meta-llama/Llama-2-7b-chat-hf, or --preset llama2-7b"),
     (
         ("vicuna", VICUNA_V0_7B, 4096, 5632),
@@ -133,7 +127,9 @@ def test_what_is_unknown_is_a_notice_and_assume_pairing_is_heard(tmp_path, monke
         f"{PROJECTION} was trained with an LLM 40 wide, and the language model seems to be the llama model llama_tiny: "
         "nothing is known of it, so only its sizes were compared."
     ]
-    monkeypatch.setattr(official_pairing, "_SIZES", {40: "miniature"})
+    config = language_models.read_language_model_config(LLAMA)
+    sizes = ("miniature", config["num_hidden_layers"], config["intermediate_size"])
+    monkeypatch.setattr(language_models, "_SIZES", {40: sizes})
     with pytest.raises(PairingError, match="is LLaMA miniature, or Vicuna v1.1 or v1.3 miniature.*--assume-pairing"):
         import_official(vicuna(), tmp_path / "again")
     import_official(vicuna(assume_pairing=True), tmp_path / "again")
@@ -159,18 +155,3 @@ def torch_load_safetensors(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(folder / "model.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("{", "is damaged"), ('{"model_type": "clip"}', "describes a 'clip' model, not a language model"), (None, "has no config.json")],
-)
-def test_a_folder_that_is_no_language_model(tmp_path, content, message):
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    with pytest.raises(WeightsError, match=message):
-        read_language_model_config(tmp_path)
-
-
-def test_a_configuration_is_read_as_it_is():
-    assert read_language_model_config(LLAMA)["hidden_size"] == 40

@@ -16,15 +16,18 @@ from minigpt4_model.__main__ import main as program
 from minigpt4_model.presets import PRESETS
 from minigpt4_model.training.checkpoint import write_projection
 from minigpt4_model.training.train import _place
-from minigpt4_model.weights import doctor, download, hub, load, official_pairing, official_presets, sources
+from minigpt4_model.weights import doctor, download, hub, load, local_parts, official_pairing, official_presets, sources
 from minigpt4_model.weights.cache import find_faults
 from minigpt4_model.weights.errors import PairingError, WeightsError
 from minigpt4_model.weights.import_plan import OfficialParts, plan_import
+from minigpt4_model.weights.language_models import LanguageModelIdentity, read_language_model_config
 from minigpt4_model.weights.load import load_model
-from minigpt4_model.weights.official_pairing import LanguageModelIdentity, identify_language_model, read_language_model_config
+from minigpt4_model.weights.local_parts import find_local
+from minigpt4_model.weights.official_pairing import identify_language_model
 from minigpt4_model.weights.official_presets import ensure_official
 from minigpt4_model.weights.pairing import fingerprint
 from minigpt4_model.weights.sources import HubRepository, OfficialPreset, RemoteFile
+from tests.llm_configurations import LLAMA_3_8B, VICUNA_V0_7B, VICUNA_V0_13B
 from tests.official_server import serving
 from tests.test_parity import CASES
 from tests.tiny_models import PARITY
@@ -135,8 +138,31 @@ def test_the_imported_model_knows_what_it_is(places):
     assert directory == places.home / "official" / "vicuna-7b"
     record = json.loads((directory / "config.json").read_text())["trained_with"]
     assert record["language_model"]["name"] == PRESETS["vicuna-7b"].language_model == "Vicuna v0 7B"
-    kept = sorted(path.name for path in (places.home / "official" / "downloads").iterdir() if not path.name.startswith("."))
-    assert kept == ["blip2_pretrained_flant5xxl.pth", "eva_vit_g.pth", "prerained_minigpt4_7b.pth"], "the language model is there once"
+
+
+def test_downloads_stay_and_are_told_so_that_nothing_is_fetched_twice(places):
+    said: list[str] = []
+    directory = ensure_official("vicuna-7b", progress=lambda message, fraction: said.append(message))
+    downloads = places.home / "official" / "downloads"
+    kept = sorted(path.name for path in downloads.iterdir() if not path.name.startswith("."))
+    assert kept == ["blip2_pretrained_flant5xxl.pth", "eva_vit_g.pth", "prerained_minigpt4_7b.pth", f"someone--vicuna@{REVISION[:12]}"]
+    [told] = [message for message in said if "stay in" in message]
+    assert told.startswith(f"The downloads stay in {downloads} (0.0 GB), so that nothing is fetched twice. vicuna-7b runs without them")
+    places.server.requests.clear()
+    shutil.rmtree(directory)
+    assert find_faults(ensure_official("vicuna-7b", progress=quiet)) == [] and places.asked() == []
+    shutil.rmtree(downloads)  # as the message allows
+    assert find_faults(ensure_official("vicuna-7b", progress=quiet)) == [] and places.asked() == []
+
+
+def test_a_download_that_was_changed_since_is_no_part(places):
+    ensure_official("vicuna-7b", progress=quiet)
+    folder = places.home / "official" / "downloads" / f"someone--vicuna@{REVISION[:12]}"
+    repository = places.presets["vicuna-7b"].language_model
+    assert hub.fetched_repository(repository, folder) == folder
+    assert hub.fetched_repository(replace(repository, revision="2" * 40), folder) is None
+    (folder / "config.json").write_text("{}")
+    assert hub.fetched_repository(repository, folder) is None
 
 
 def test_an_llm_from_its_pinned_revision_is_known_by_its_fingerprint_from_then_on(places, tmp_path):
@@ -261,7 +287,73 @@ def test_an_unhelpful_local_dir_says_what_is_looked_for(places, tmp_path):
     with pytest.raises(WeightsError, match=r"holds 2 language models of that size: .*/a, .*/b\. Give a folder with Vicuna v0 7B only"):
         ensure_official("vicuna-7b", tmp_path / "two", quiet)
     shutil.copytree(LLAMA, tmp_path / "two" / "vicuna")
-    assert official_presets.find_local(places.presets["vicuna-7b"], tmp_path / "two").language_model == tmp_path / "two" / "vicuna"
+    assert find_local(places.presets["vicuna-7b"], tmp_path / "two").language_model == tmp_path / "two" / "vicuna"
+
+
+def other_llm(folder: Path, **config) -> Path:
+    """A folder that looks like an LLM of a width that the original's have."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(LLAMA / "model.safetensors", folder)
+    return folder
+
+
+def test_a_local_dir_with_another_language_model_is_refused_with_both_names(places, tmp_path):
+    folder = local_folder(tmp_path, places, "eva_vit_g.pth", "blip2_pretrained_flant5xxl.pth", "prerained_minigpt4_7b.pth")
+    other_llm(folder / "Meta-Llama-3-8B", **LLAMA_3_8B)
+    other_llm(folder / "vicuna-13b", **VICUNA_V0_13B)
+    places.change("vicuna-7b", hidden_size=4096)
+    with pytest.raises(PairingError) as refused:
+        ensure_official("vicuna-7b", folder, quiet)
+    told = str(refused.value)
+    assert "the projection was trained with Vicuna v0 7B, and --local-dir" in told and "Together they would babble" in told
+    assert "Meta-Llama-3-8B is the llama model Meta-Llama-3-8B (128256 words" in told and "vicuna-13b is Vicuna v0 13B" in told
+    assert "a copy of someone/vicuna" in told and places.asked() == []
+    other_llm(folder / "vicuna-7b", **VICUNA_V0_7B)
+    assert find_local(places.presets["vicuna-7b"], folder).language_model == folder / "vicuna-7b", "the one that fits is found"
+    shutil.rmtree(folder / "vicuna-7b")
+    found = find_local(places.presets["vicuna-7b"], folder, needs_language_model=False)
+    assert found.language_model is None and found.vision == folder / "files" / "eva_vit_g.pth"
+
+
+def test_folders_that_cannot_be_read_are_passed_over(places, tmp_path, monkeypatch):
+    folder = local_folder(tmp_path, places, "eva_vit_g.pth")
+    children = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "odd":
+            raise OSError(22, "Invalid argument")
+        return children(path)
+
+    (folder / "odd").mkdir()
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert find_local(places.presets["vicuna-7b"], folder).vision == folder / "files" / "eva_vit_g.pth"
+    monkeypatch.setattr(local_parts, "_FOLDERS", 2)
+    with pytest.raises(WeightsError, match=r"holds more than 2 folders. Give the one that holds the files"):
+        find_local(places.presets["vicuna-7b"], folder)
+
+
+def test_what_was_imported_of_own_files_stays_and_says_so(places, tmp_path):
+    folder = local_folder(tmp_path, places, "eva_vit_g.pth", "blip2_pretrained_flant5xxl.pth", "prerained_minigpt4_7b.pth")
+    shutil.copytree(LLAMA, folder / "vicuna-7b")
+    said: list[str] = []
+    directory = ensure_official("vicuna-7b", folder, lambda message, fraction: said.append(message))
+    vision = folder / "files" / "eva_vit_g.pth"
+    assert f"vision: {vision}, which stays as it is; its numbers are copied into {directory}." in said
+    assert not any("stay in" in message for message in said), "nothing was downloaded"
+    said.clear()
+    assert ensure_official("vicuna-7b", None, lambda message, fraction: said.append(message)) == directory
+    [told] = said
+    assert told.startswith(f"vicuna-7b is the model that was imported of files of yours: vision {vision}; qformer ")
+    assert told.endswith(f"language_model {folder / 'vicuna-7b'}.")
+    with pytest.raises(WeightsError, match=r"nowhere is not a folder.*, or leave it out: the model imported before is in "):
+        ensure_official("vicuna-7b", tmp_path / "nowhere", quiet)
+    (directory / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="Give --local-dir with them once more; or remove .*, and what is not here is downloaded"):
+        ensure_official("vicuna-7b", None, quiet)
+    assert places.asked() == [] and vision.exists() and (folder / "vicuna-7b" / "model.safetensors").exists()
+    ensure_official("vicuna-7b", folder, quiet)
+    assert find_faults(directory) == [] and places.asked() == []
 
 
 def test_local_dir_goes_with_a_full_size_preset(tmp_path, capsys):
@@ -353,6 +445,11 @@ def test_the_doctor_tells_what_is_here_and_what_is_to_be_fetched(places, capsys)
     assert code == 1 and checks["files"]["fix"].endswith("-m minigpt4_model.weights.official_presets vicuna-7b")
     assert re.search(r"is not there. A start with a network fetches \d+ MB and imports", checks["files"]["detail"])
     assert checks["the ViT"]["state"] == "ok" and checks["Vicuna v0 7B"]["state"] == "warning"
+    assert checks["files"]["state"] == "download"
+    assert doctor.main(["--preset", "vicuna-7b"]) == 1
+    said = capsys.readouterr().out
+    assert said.endswith("vicuna-7b needs download: a start with a network fetches what is marked so, and nothing else stops it.\n")
+    assert "FAULT" not in said and re.search(r"^fetch  files: ", said, re.MULTILINE)
     assert "(research only)" in checks["Vicuna v0 7B"]["detail"] and places.asked() == []
     directory = ensure_official("vicuna-7b", progress=quiet)
     capsys.readouterr()
@@ -363,7 +460,20 @@ def test_the_doctor_tells_what_is_here_and_what_is_to_be_fetched(places, capsys)
     data[-1] ^= 1
     (directory / "model.safetensors").write_bytes(data)
     code, checks = files()
-    assert code == 1 and "sha256" in checks["files"]["detail"]
+    assert code == 1 and "sha256" in checks["files"]["detail"] and checks["files"]["state"] == "fault"
+    shutil.rmtree(directory)
+    code, checks = files()
+    assert code == 0 and checks["files"]["state"] == "warning" and "A start imports them" in checks["files"]["detail"]
+
+
+def test_the_doctor_tells_of_a_damaged_import_of_own_files(places, tmp_path, capsys):
+    folder = local_folder(tmp_path, places, "eva_vit_g.pth", "blip2_pretrained_flant5xxl.pth", "prerained_minigpt4_7b.pth")
+    shutil.copytree(LLAMA, folder / "vicuna-7b")
+    (ensure_official("vicuna-7b", folder, quiet) / "model.safetensors").write_bytes(b"damaged")
+    assert doctor.main(["--preset", "vicuna-7b", "--json"]) == 1
+    [files] = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == "files"]
+    assert files["state"] == "fault" and "It was imported of files of yours (vision " in files["detail"]
+    assert files["fix"].endswith("official_presets vicuna-7b --local-dir DIR")
 
 
 # --- the table itself

@@ -65,10 +65,19 @@ def load_engine(
         return load_torch()
     from .llama_cpp.engine import open_llama_cpp
 
+    unreadable = False
+
+    def load_pictures_half() -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor, BackendDescription]:
+        nonlocal unreadable
+        unreadable = True  # what stops this stops torch too
+        loaded = load(llm_layers=False)
+        unreadable = False
+        return loaded
+
     try:
-        return open_llama_cpp(lambda: load(llm_layers=False), load_torch, reuse_kv)
+        return open_llama_cpp(load_pictures_half, load_torch, reuse_kv)
     except WeightsError as error:
-        if engine == "llama.cpp":
+        if engine == "llama.cpp" or unreadable:
             raise
         log.warning("llama.cpp can't be used, so torch computes, more slowly: %s", error)
         return load_torch()

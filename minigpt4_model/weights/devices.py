@@ -26,8 +26,11 @@ def choose_device(device: str | None = None, flag: str = "--device") -> torch.de
     return chosen
 
 
-def choose_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    """The precision asked for by name, or the fastest that the device computes natively."""
+def choose_dtype(dtype: str | None, device: torch.device, beside_fewer_bits: bool = False) -> torch.dtype:
+    """The precision asked for by name, or the fastest that the device computes natively.
+
+    `beside_fewer_bits`: of what stays beside an LLM of 8 or 4 bits, which is asked for where memory is short, so it has 16 everywhere.
+    """
     if dtype not in (None, "auto"):
         if dtype not in DTYPES:
             raise WeightsError(f"--dtype {dtype}: choose one of {', '.join(DTYPES)}.")
@@ -40,7 +43,7 @@ def choose_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
         return torch.float16
     # Without the instructions, bf16 on a CPU is emulated and several times slower than fp32.
     native_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native_bf16 else torch.float32
+    return torch.bfloat16 if native_bf16 or beside_fewer_bits else torch.float32
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -1,7 +1,7 @@
 """The verb `doctor`: does this preset run here, and if not, which command mends it.
 
-It reads every cached file in full, touches no network and changes nothing. A fault is what stops the preset from running now
-(files that a start with a network would fetch included); a warning is what makes it slower or unusual.
+It reads every cached file in full, touches no network and changes nothing. A fault is what stops the preset from running; a download
+is what stops it too until a start with a network, which fetches it; a warning is what makes it slower or unusual.
 """
 
 import argparse
@@ -44,7 +44,7 @@ INSTALL = PIP if pip_may_install() else START
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `state` is "ok", "warning" or "fault"; `fix` is a command, or advice where no command helps."""
+    """One finding. `state` is "ok", "warning", "download" or "fault"; `fix` is a command, or advice where no command helps."""
 
     name: str
     state: str
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the report; 0 when the preset can run, 1 when a fault stops it. A wrong flag ends with 2, as argparse does."""
+    """Prints the report; 0 when the preset can run, 1 when a fault or a download stops it. A wrong flag ends with 2, as argparse does."""
     args = build_parser().parse_args(argv)
     report = examine(PRESETS[args.preset], args.model, silent if args.json else console)
     print(json.dumps(report, indent=2) if args.json else render(report))
@@ -91,7 +91,7 @@ def examine(preset: Preset, model_dir: Path | None = None, progress: Progress = 
     return {
         "preset": preset.name,
         "model": str(model_dir) if model_dir else None,
-        "ok": not any(check.state == "fault" for check in checks),
+        "ok": not any(check.state in ("fault", "download") for check in checks),
         "versions": versions,
         "cpu": {"processors": cpu_count(), "features": cpu_features()},
         "devices": [asdict(device) for device in devices],
@@ -130,7 +130,10 @@ def _need(preset: Preset, model_dir: Path | None) -> Need:
     """What has to fit: the directory's model where its config.json can be read, else the preset's."""
     config = _config_of(model_dir or pocket.POCKET_CHECKPOINT) if model_dir or preset.name == "pocket" else None
     if config and config.get("text_config"):
-        return need_of(config, None if model_dir else preset.name)
+        try:
+            return need_of(config, None if model_dir else preset.name)
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
+            pass  # what is damaged in it, another check tells
     return Need(SIZES[preset.name], preset.context_length, preset.kv_slots)
 
 
@@ -197,6 +200,10 @@ def _check_official_parts(preset: Preset, faults: list[str]) -> Iterator[Check]:
     if not faults:
         yield Check("files", "ok", f"{directory} is whole (sha256 of every file).")
         return
+    if directory.exists() and (files := official_presets.own_files_of_import(parts)):
+        again = python_command("-m", "minigpt4_model.weights.official_presets", preset.name, "--local-dir", "DIR")
+        yield Check("files", "fault", f"{' '.join(faults)} {official_presets.how_to_import_again(parts, files)}", again)
+        return
     missing = 0
     for title, licence, size, place in official_presets.describe_parts(parts):
         missing += 0 if place else size
@@ -205,7 +212,8 @@ def _check_official_parts(preset: Preset, faults: list[str]) -> Iterator[Check]:
     told = f"A start with a network fetches {gigabytes(missing)} and imports them" if missing else "A start imports them"
     prepare = python_command("-m", "minigpt4_model.weights.official_presets", preset.name)
     detail = f"{' '.join(faults)} {told}; with --local-dir DIR, files that you have are taken. So does:"
-    yield Check("files", "fault", detail, prepare)
+    state = "fault" if directory.exists() else "download" if missing else "warning"
+    yield Check("files", state, detail, prepare)
 
 
 def _read_config(checkpoint: Path, is_shipped: bool) -> tuple[Check, dict]:
@@ -225,7 +233,8 @@ def _check_pocket_parts(progress: Progress) -> Iterator[Check]:
     for part in pocket.PARTS:
         faults = find_faults(part.directory, part.recipe, full=True, progress=progress)
         if faults:
-            yield Check(part.name, "fault", " ".join(faults) + " A start with a network makes it again; so does:", FETCH)
+            state, verb = ("fault", "makes it again") if part.directory.exists() else ("download", "fetches it")
+            yield Check(part.name, state, f"{' '.join(faults)} A start with a network {verb}; so does:", FETCH)
         else:
             yield Check(part.name, "ok", f"{part.directory} is whole (sha256 of every file).")
 
@@ -251,8 +260,9 @@ def _check_weights(checkpoint: Path, is_shipped: bool) -> Check:
 
 def _check_pairing(checkpoint: Path, config: dict, frozen_are_whole: bool, fix: str) -> Check:
     if config.get("frozen_parts") is None:
-        recorded = config.get("trained_with") or {}
-        names = ", ".join(str(recorded[part].get("name")) for part in ("language_model", "vision_encoder", "qformer") if part in recorded)
+        recorded = config.get("trained_with")
+        parts = [recorded.get(part) for part in ("language_model", "vision_encoder", "qformer")] if isinstance(recorded, dict) else []
+        names = ", ".join(str(part.get("name")) for part in parts if isinstance(part, dict))
         return Check("pairing", "ok", f"One directory holds all parts of the model{f': {names}' if names else ''}.")
     if not config.get("trained_with"):
         detail = f"{checkpoint / 'config.json'} does not record what the projection was trained with."
@@ -310,7 +320,12 @@ def _free_disk(directory: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-_SIGNS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
+_SIGNS = {"ok": "ok", "warning": "warn", "download": "fetch", "fault": "FAULT"}
+_VERDICTS = {
+    "ok": "can run here.",
+    "download": "needs download: a start with a network fetches what is marked so, and nothing else stops it.",
+    "fault": "can't run here: see the lines marked FAULT.",
+}
 
 
 def render(report: dict) -> str:
@@ -332,6 +347,7 @@ def render(report: dict) -> str:
         lines.append(f"{_SIGNS[check['state']]:<6} {check['name']}: {check['detail']}")
         if check["fix"]:
             lines.append(f"       -> {check['fix']}")
-    verdict = "can run here." if report["ok"] else "can't run here: see the lines marked FAULT."
-    lines += ["", f"{report['preset']} {verdict}"]
+    states = {check["state"] for check in report["checks"]}
+    worst = next(state for state in ("fault", "download", "ok") if state in states)
+    lines += ["", f"{report['preset']} {_VERDICTS[worst]}"]
     return "\n".join(lines)

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .download import RefusedError, Source, download, open_url
+from .cache import write_atomically
+from .download import NOTES, RefusedError, Source, download, open_url
 from .errors import WeightsError
 from .progress import Progress, silent
 from .sources import HubRepository
@@ -25,6 +26,7 @@ _SMALL = (
 )  # fmt: skip
 # Of the same weights in two formats the first is taken.
 _FORMATS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
+_WHOLE = "whole.json"  # beside the notes of single files: that all of a repository is there
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,25 @@ def download_repository(repository: HubRepository, into: Path, progress: Progres
             download(source, into / file.path, progress)
         except RefusedError as error:
             raise _refused(repository, error.status, error.code, bool(secret)) from error
+    record = {"revision": repository.revision, "files": {file.path: _stamp(into / file.path) for file in needed}}
+    write_atomically(into / NOTES / _WHOLE, json.dumps(record, indent=1).encode())
     return into
+
+
+def fetched_repository(repository: HubRepository, into: Path) -> Path | None:
+    """The folder `into` where `download_repository` has filled it and no file has changed since. Asks no server."""
+    try:
+        record = json.loads((into / NOTES / _WHOLE).read_bytes())
+        is_whole = all(_stamp(into / path) == stamp for path, stamp in record["files"].items())
+        return into if is_whole and record["revision"] == repository.revision else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file that was checked."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def cached_snapshot(repository: HubRepository) -> Path | None:

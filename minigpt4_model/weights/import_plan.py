@@ -17,9 +17,10 @@ from transformers.models.auto import CONFIG_MAPPING
 from ..model import MiniGPT4Config, MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from . import official
 from .errors import WeightsError
+from .language_models import read_language_model_config
 from .load import load_tokenizer
 from .official import QFORMER_HEADS, VISION_HEADS, OfficialFormatError, listed
-from .official_pairing import check_official_pairing, identify_language_model, read_language_model_config
+from .official_pairing import check_official_pairing, identify_language_model
 from .pairing import check_pairing, describe_pairing, describe_qformer, fingerprint
 from .safetensors_writer import PlannedTensor
 from .tensor_files import TensorFile, TensorInfo, weight_files
@@ -137,21 +138,22 @@ def _add(
     file: TensorFile,
     convert: Callable[[dict[str, str]], dict[str, str]],
     replaces: bool = False,
-) -> None:
-    """Plans the tensors of a file under their new names. `convert` renames keys and leaves out what is not used."""
+) -> set[str]:
+    """Plans the tensors of a file under their new names, and returns these. `convert` renames keys and leaves out what is not used."""
     keys = convert({key: key for key in file.infos})
     twice = [] if replaces else [key for name, key in keys.items() if name in planned]
     if twice:
         raise OfficialFormatError(f"{file.path} holds tensors that another file holds too: {listed(twice)}. Remove one of the two.")
     for name, key in keys.items():
         planned[name] = PlannedTensor(name, file.infos[key], partial(reader.read, file, key), f"{key} in {file.path.name}")
+    return set(keys)
 
 
 def _add_projection(planned: Planned, reader: _OneAtATime, file: TensorFile) -> None:
     """The projection, and in the place of BLIP-2's the Q-Former that was trained with it, which has to be whole."""
     before = {name for name in planned if official.is_qformer(name)}
-    _add(planned, reader, file, partial(official.convert_projection, file=file.path), replaces=True)
-    own = {name for name, tensor in planned.items() if official.is_qformer(name) and tensor.origin.endswith(f" in {file.path.name}")}
+    added = _add(planned, reader, file, partial(official.convert_projection, file=file.path), replaces=True)
+    own = {name for name in added if official.is_qformer(name)}
     if own and before - own:
         raise OfficialFormatError(f"{file.path} holds a part of a Q-Former only; it lacks {listed(before - own)}. Give the whole file.")
 

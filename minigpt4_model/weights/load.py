@@ -65,9 +65,10 @@ def load_model(
         raise WeightsError(f"--device {device} and --device-map {device_map} exclude each other: leave one out.")
     first = device_map.split(",")[0].strip() if device_map else device
     main = choose_device(first, "--device-map" if device_map else "--device")
-    chosen_dtype = choose_dtype(dtype, main)
+    chosen_dtype = choose_dtype(dtype, main, beside_fewer_bits=load_in_8bit or load_in_4bit)
     quantization = _quantization(load_in_8bit, load_in_4bit, chosen_dtype)
-    precision = "8 bit" if load_in_8bit else "4 bit" if load_in_4bit else precision_of(name_of(chosen_dtype))
+    own = precision_of(name_of(chosen_dtype))
+    precision = "8 bit" if load_in_8bit else "4 bit" if load_in_4bit else own
     is_preset = isinstance(source, str) and source in PRESETS
     place = partial(
         find_place,
@@ -77,6 +78,7 @@ def load_model(
         device_map=device_map,
         max_memory=max_memory,
         memory_check=memory_check,
+        beside=own,
     )
     if is_preset and source in OFFICIAL_PRESETS:
         place(CONFIGS[source])  # before gigabytes are fetched
@@ -150,8 +152,9 @@ def _quantization(load_in_8bit: bool, load_in_4bit: bool, dtype: torch.dtype):
         raise WeightsError(f"{flag} needs the package bitsandbytes, which is not installed. Leave the flag out, or: {fix}")
     from transformers import BitsAndBytesConfig
 
-    # It computes in fp16 and says so at every matrix of every token.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    # It computes in fp16 and says so at every matrix of every token; and it misses a package from the Hub though it has its own code.
+    for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_8bit=load_in_8bit,
         load_in_4bit=load_in_4bit,

@@ -133,23 +133,52 @@ def own_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
-# Control groups of version 2 and 1: their folder, the limit, what is taken of it, and how memory.stat calls what files take.
+# Control groups of version 2 and 1: where they are mounted, how /proc/self/cgroup calls them, the limit, what is taken of it, and how
+# memory.stat calls what files take.
 _CONTROL_GROUPS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", ("inactive_file", "active_file")),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+    (Path("/sys/fs/cgroup"), "", "memory.max", "memory.current", ("inactive_file", "active_file")),
+    (
+        Path("/sys/fs/cgroup/memory"),
+        "memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_inactive_file", "total_active_file"),
+    ),
 )
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def _container_headroom() -> int:
-    """What a container may still take. What the system keeps of files that were read counts as taken there, and is given back."""
-    for folder, limit, used, kept in _CONTROL_GROUPS:
-        try:
-            room = int((folder / limit).read_text()) - int((folder / used).read_text())
-            rows = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            return max(room + sum(int(amount) for name, amount in rows if name in kept), 0)
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return _NO_LIMIT
+    """What this process's control group and those around it may still take: a container's limit, or that of a service or a session.
+
+    What the system keeps of files that were read counts as taken there, and is given back.
+    """
+    room = _NO_LIMIT
+    for mounted, controller, *names in _CONTROL_GROUPS:
+        own = mounted / _own_group(controller)
+        for folder in (own, *own.parents):  # a container sees its own group as the root, or is shown a path that it can't look into
+            if folder.is_relative_to(mounted):
+                room = min(room, _headroom_of(folder, *names))
+    return room
+
+
+def _own_group(controller: str) -> str:
+    """The path of this process's group below its mount; the root's where it can't be told. Version 2 names no controller."""
+    try:
+        rows = [line.split(":", 2) for line in _OWN_GROUPS.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return ""
+    path = next((row[2] for row in rows if len(row) == 3 and controller in row[1].split(",")), "/")
+    return "" if ".." in path.split("/") else path.strip("/")  # outside of what this process is shown
+
+
+def _headroom_of(folder: Path, limit: str, used: str, kept: tuple[str, str]) -> int:
+    try:
+        room = int((folder / limit).read_text()) - int((folder / used).read_text())
+        rows = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(room + sum(int(amount) for name, amount in rows if name in kept), 0)
+    except (OSError, ValueError):  # no such file, or "max"
+        return _NO_LIMIT
 
 
 def find_devices(only: str | None = None) -> list[Device]:

@@ -77,26 +77,26 @@ class ModelSize:
         """One layer of the LLM."""
         return int(self.language_model.layer_parameters * _LINEAR_BYTES[precision])
 
-    def other_bytes(self, precision: str) -> int:
-        """All but the LLM's layers. The Q-Former is fp32 as in the original, or 16 bit where the LLM has 8 or 4."""
-        width = value_bytes(precision)
-        qformer = 4 if precision in ("float32", "16 bit") else 2
+    def other_bytes(self, precision: str, beside: str = "16 bit") -> int:
+        """All but the LLM's layers. The Q-Former is fp32 as in the original; with an LLM of 8 or 4 bit it is as all the rest, `beside`."""
+        width = value_bytes(precision, beside)
+        qformer = 4 if precision in ("float32", "16 bit") else width
         encoder = self.vision_encoder_parameters * width + self.encoder_fp32_parameters * (4 - width)
         tables = self.language_model.table_parameters * width
         return tables + encoder + self.qformer_parameters * qformer + self.projection_parameters * 4
 
-    def weight_bytes(self, precision: str) -> int:
+    def weight_bytes(self, precision: str, beside: str = "16 bit") -> int:
         """All weights."""
-        return self.other_bytes(precision) + self.language_model.layers * self.layer_bytes(precision)
+        return self.other_bytes(precision, beside) + self.language_model.layers * self.layer_bytes(precision)
 
-    def conversation_bytes(self, precision: str, context_length: int) -> int:
+    def conversation_bytes(self, precision: str, context_length: int, beside: str = "16 bit") -> int:
         """Keys and values of one conversation of `context_length` tokens."""
-        return self.language_model.cache_bytes(context_length, value_bytes(precision))
+        return self.language_model.cache_bytes(context_length, value_bytes(precision, beside))
 
 
-def value_bytes(precision: str) -> int:
-    """Bytes of one value of the encoder, the tables and the cache: they are 16 bit in 8 and 4 bit."""
-    return 4 if precision == "float32" else 2
+def value_bytes(precision: str, beside: str = "16 bit") -> int:
+    """Bytes of one value of the encoder, the tables and the cache. In 8 and 4 bit they are `beside`: 16 bit unless asked otherwise."""
+    return 4 if "float32" in (precision, beside if precision in ("8 bit", "4 bit") else "") else 2
 
 
 def size_of(config: Mapping[str, Any]) -> ModelSize:

@@ -42,7 +42,9 @@ def read_max_memory(text: str | None) -> dict[str, int]:
         unit = amount[len(number) :].upper()
         try:
             limits[name] = int(float(number) * _UNITS[unit])
-        except (ValueError, KeyError):
+            if limits[name] < 0:
+                raise ValueError
+        except (ValueError, KeyError, OverflowError):  # an overflow is infinity's
             raise WeightsError(f"--max-memory {text}: {part!r} is no amount of a device. Write it as in cuda:0=10GB,cpu=20GB.") from None
     return limits
 
@@ -70,14 +72,16 @@ def find_place(
     device_map: str | None = None,
     max_memory: str | None = None,
     memory_check: bool = True,
+    beside: str = "16 bit",
 ) -> dict[str, str]:
     """transformers' `device_map` for the model that `config` describes: all on `main`, or spread as `device_map` says.
 
-    `what` is the flag that names the model, for messages. Raises `TooLittleMemory` when it does not fit with one conversation, unless
-    `memory_check` is off; `WeightsError` when flags contradict each other.
+    `beside` is the precision of the rest where `precision`, the LLM's, is 8 or 4 bit. `what` is the flag that names the model, for
+    messages. Raises `TooLittleMemory` when it does not fit with one conversation, unless `memory_check` is off; `WeightsError` when flags
+    contradict each other.
     """
     limits = read_max_memory(max_memory)
-    need = need_of(config)
+    need = replace(need_of(config), beside=beside)
     has_qformer = bool(config.get("qformer_config"))
     # Asking a GPU for its memory takes some of it: only those that are meant are asked.
     devices = [_limited(device, limits) for device in find_devices(None if device_map else main)]
@@ -166,14 +170,15 @@ def _told(placed: dict[str, str]) -> dict[str, str]:
 def refusal(what: str, need: Need, devices: Sequence[Device], asked: Sequence[Device], precision: str) -> TooLittleMemory:
     """The error of a model that does not fit on the devices `asked` for: what it needs, and the table of what would do."""
     names, free = ", ".join(device.name for device in asked), sum(device.free_bytes or 0 for device in asked)
-    choices = list_choices(need, devices)
+    choices = list_choices(replace(need, beside="16 bit"), devices)  # what the flags that it names lead to
     best = recommend(choices, devices)
     flags = " ".join(best.flags) if best else ""
     advice = "Use a machine with more memory" if best is None else f"Use {flags}" if flags else "Leave these flags out"
+    with_rest = " with the rest in float32" if need.beside == "float32" and precision in ("8 bit", "4 bit") else ""
     least = gigabytes(need.needed_bytes(precision, 1))
     return TooLittleMemory(
         what,
-        f"in {precision} needs {least} of memory on {names}, and {gigabytes(free)} are free",
+        f"in {precision}{with_rest} needs {least} of memory on {names}, and {gigabytes(free)} are free",
         f"{render_choices(choices)}\n{advice}, or close other programs. "
         "--no-memory-check loads it all the same, and the system may end the program.",
     )

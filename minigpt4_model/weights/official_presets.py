@@ -2,51 +2,29 @@
 
 A part comes from the first place that has it: `--local-dir`, the downloads of this program, the caches of torch and of
 `huggingface_hub` (where the original project and others put the same files), and last its server. `local_dir` may also be a model that
-was imported before.
+was imported before. Nothing is deleted: a person's files stay as they are, and downloads stay until the person removes them.
 Run as a module, it prepares a preset without opening it: `python -m minigpt4_model.weights.official_presets vicuna-7b [--local-dir DIR]`.
 """
 
 import argparse
 import json
 import os
-import shutil
+import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import progress as progress_lines
 from .advice import python_command
-from .cache import cached_directory, home, made_by, sha256_of
+from .cache import cached_directory, find_faults, home, made_by, sha256_of
 from .download import Source, download
 from .errors import WeightsError
-from .hub import cached_snapshot, download_repository
+from .hub import cached_snapshot, download_repository, fetched_repository
+from .local_parts import FoundParts, find_local
 from .progress import Progress
 from .sources import OFFICIAL_PRESETS, HubRepository, OfficialPreset, RemoteFile
-from .tensor_files import weight_files
 
 _IMPORT_VERSION = 1  # changes when an import's output changes, so that old ones are made again
-_DEPTH = 3  # folders below --local-dir that are looked through
-
-
-@dataclass(frozen=True)
-class FoundParts:
-    """Parts that are on this machine, by the role they play; missing ones are None."""
-
-    vision: Path | None
-    qformer: Path | None
-    projection: Path | None
-    language_model: Path | None
-
-    def describe(self) -> str:
-        """The same for the same files, and another for changed ones."""
-        said = []
-        for role in ("vision", "qformer", "projection", "language_model"):
-            place = getattr(self, role)
-            if place is not None:
-                files = weight_files(place) if role == "language_model" else [place]
-                stamps = ",".join(f"{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
-                said.append(f"{role} {place.resolve()} {stamps}")
-        return "; ".join(said)
+_OF_LOCAL = ", of "
 
 
 def directory_of(preset: OfficialPreset) -> Path:
@@ -61,37 +39,81 @@ def downloads() -> Path:
 def ensure_official(name: str, local_dir: Path | None = None, progress: Progress = progress_lines.console) -> Path:
     """The directory of a preset's model, fetched and imported where the cache does not hold it whole.
 
-    With `local_dir` its files take the place of downloads, and what was imported of other files is made again. Raises `WeightsError`,
-    which names what is missing, where it was looked for and the fix.
+    With `local_dir` its files take the place of downloads, and what was imported of other files is made again. Without it, what was
+    imported of a person's files stays in use. Raises `WeightsError`, which names what is missing, where it was looked for and the fix.
     """
     preset = OFFICIAL_PRESETS[name]
     directory = directory_of(preset)
+    local, recipe = FoundParts(), pinned_recipe(preset)
     if local_dir is not None:
         local_dir = local_dir.expanduser()
         if not local_dir.is_dir():
-            raise WeightsError(f"--local-dir {local_dir} is not a folder. Give the one that holds the files of {name}.")
+            kept = f", or leave it out: the model imported before is in {directory}" if made_by(directory) else ""
+            raise WeightsError(f"--local-dir {local_dir} is not a folder. Give the one that holds the files of {name}{kept}.")
         if _is_imported(preset, local_dir):
             return local_dir
-        local = find_local(preset, local_dir)
-        recipe = f"{pinned_recipe(preset)}, of {local.describe()}"
-    else:
-        local = FoundParts(None, None, None, None)
-        recipe = made_by(directory) or ""
-        if not recipe.startswith(pinned_recipe(preset)):
-            recipe = pinned_recipe(preset)
+        local = find_local(preset, local_dir, needs_language_model=_language_model_here(preset) is None)
+        recipe = f"{recipe}{_OF_LOCAL}{local.describe()}"
+    elif files := own_files_of_import(preset):
+        if faults := find_faults(directory, progress=progress):
+            raise WeightsError(f"{faults[0]} {how_to_import_again(preset, files)}")
+        progress(f"{name} is the model that was imported of files of yours: {files}.", None)
+        return directory
+    was_made = False
 
     def make(output: Path) -> None:
+        nonlocal was_made
+        for role, place in local.places().items():
+            progress(f"{role.replace('_', ' ')}: {place}, which stays as it is; its numbers are copied into {directory}.", None)
         _import(preset, _complete(preset, local, progress), output, progress)
+        was_made = True
 
+    before = _size_of(downloads())
     needed = int(preset.language_model.size_bytes * 1.02) + preset.vision.size_bytes + 500_000_000
+    needed += max(0, _missing_bytes(preset, local) - before)
     cached_directory(directory, recipe, make, needed, f"the imported model {name}", progress)
-    shutil.rmtree(_repository_folder(preset.language_model), ignore_errors=True)  # the import holds the same numbers
+    if was_made and _size_of(downloads()) > before:
+        progress(
+            f"The downloads stay in {downloads()} ({_size_of(downloads()) / 1e9:.1f} GB), so that nothing is fetched twice. "
+            f"{name} runs without them: remove that folder where the space is needed.",
+            None,
+        )
     return directory
 
 
 def pinned_recipe(preset: OfficialPreset) -> str:
     """How a preset is made of its own sources; of files from `--local-dir` they are named behind it."""
     return f"{preset.name} imported by version {_IMPORT_VERSION} from {preset.language_model.name}@{preset.language_model.revision}"
+
+
+def own_files_of_import(preset: OfficialPreset) -> str | None:
+    """Which files of a person's own the imported model was made of; None where it was made without any, or isn't there."""
+    made, begin = made_by(directory_of(preset)) or "", pinned_recipe(preset) + _OF_LOCAL
+    return re.sub(r" [\d:,]+(?=;|$)", "", made.removeprefix(begin)) if made.startswith(begin) else None
+
+
+def how_to_import_again(preset: OfficialPreset, files: str) -> str:
+    """What to do about a damaged import of a person's own `files`."""
+    return (
+        f"It was imported of files of yours ({files}). Give --local-dir with them once more; or remove {directory_of(preset)}, "
+        "and what is not here is downloaded."
+    )
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _missing_bytes(preset: OfficialPreset, local: FoundParts) -> int:
+    """What has to be fetched beside `local`."""
+    return sum(size for title, _, size, place in describe_parts(preset) if place is None and title not in _titles(preset, local))
+
+
+def _language_model_here(preset: OfficialPreset) -> Path | None:
+    """The pinned language model, where it is on this machine already."""
+    repository = preset.language_model
+    return cached_snapshot(repository) or fetched_repository(repository, _repository_folder(repository))
 
 
 def _repository_folder(repository: HubRepository) -> Path:
@@ -115,63 +137,14 @@ def _is_imported(preset: OfficialPreset, directory: Path) -> bool:
     return True
 
 
-def find_local(preset: OfficialPreset, local_dir: Path) -> FoundParts:
-    """The parts of a preset in a folder of a person's own, or a few folders below it.
-
-    Raises `WeightsError` when nothing is there, or when several language models could be meant.
-    """
-    folders = _folders(local_dir)
-    found = {
-        role: next((folder / name for folder in folders for name in file.names if (folder / name).is_file()), None) if file else None
-        for role, file in (("vision", preset.vision), ("qformer", preset.qformer), ("projection", preset.projection))
-    }
-    models = [folder for folder in folders if _is_language_model(folder, preset.hidden_size)]
-    if len(models) > 1:
-        named = [folder for folder in models if preset.language_model.name.split("/")[-1] in folder.parts]
-        if len(named) != 1:
-            raise WeightsError(
-                f"--local-dir {local_dir} holds {len(models)} language models of that size: {', '.join(map(str, models))}. "
-                f"Give a folder with {preset.language_model.title} only, or choose each file with import-official."
-            )
-        models = named
-    parts = FoundParts(**found, language_model=models[0] if models else None)
-    if parts == FoundParts(None, None, None, None):
-        wanted = ", ".join(" or ".join(file.names) for file in preset.files)
-        raise WeightsError(
-            f"--local-dir {local_dir} holds nothing of {preset.name}. It is looked through for {wanted}, and for a folder with "
-            f"{preset.language_model.title} (config.json, tokenizer and weights, {preset.hidden_size} wide)."
-        )
-    return parts
-
-
-def _folders(root: Path) -> list[Path]:
-    """`root` and the folders below it, the nearest first."""
-    found, level = [root], [root]
-    for _ in range(_DEPTH):
-        level = [child for folder in level for child in sorted(folder.iterdir()) if child.is_dir() and os.access(child, os.R_OK | os.X_OK)]
-        found += level
-    return found
-
-
-def _is_language_model(folder: Path, hidden_size: int) -> bool:
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        if config["model_type"] != "llama" or config["hidden_size"] != hidden_size:
-            return False
-        weight_files(folder)
-    except (OSError, ValueError, KeyError, TypeError, WeightsError):
-        return False
-    return True
-
-
 def _complete(preset: OfficialPreset, local: FoundParts, progress: Progress) -> FoundParts:
     """All parts, those that are not here fetched."""
-    missing = sum(size for title, _, size, place in describe_parts(preset) if place is None and title not in _titles(preset, local))
+    missing = _missing_bytes(preset, local)
     parts = f"{', '.join(file.title for file in preset.files)} and {preset.language_model.title}"
     fetched = f"; {missing / 1e9:.1f} GB of it are fetched, once" if missing else ""
     progress(f"{preset.name} is made of {parts}{fetched}.", None)
     repository = preset.language_model
-    language_model = local.language_model or cached_snapshot(repository)
+    language_model = local.language_model or _language_model_here(preset)
     if language_model is None and repository.gated:  # whoever has no access learns it before gigabytes of the rest are fetched
         language_model = download_repository(repository, _repository_folder(repository), progress)
     files = {role: getattr(local, role) or _bring(file, progress) for role, file in _roles(preset)}
@@ -180,7 +153,7 @@ def _complete(preset: OfficialPreset, local: FoundParts, progress: Progress) -> 
             progress(f"note: {files[role]} is not the original's file of that name (its sha256 is another). Taken as it is.", None)
     if language_model is None:
         language_model = download_repository(repository, _repository_folder(repository), progress)
-    return FoundParts(**{"qformer": None, **files}, language_model=language_model)
+    return FoundParts(**files, language_model=language_model)
 
 
 def _titles(preset: OfficialPreset, local: FoundParts) -> list[str]:
@@ -246,10 +219,7 @@ def describe_parts(preset: OfficialPreset) -> list[tuple[str, str, int, Path | N
         places = (downloads() / file.name, _torch_cache(file))
         rows.append((file.title, file.licence, file.size_bytes, next((place for place in places if place.is_file()), None)))
     repository = preset.language_model
-    place = cached_snapshot(repository)
-    if place is None and _is_language_model(_repository_folder(repository), preset.hidden_size):
-        place = _repository_folder(repository)
-    return [*rows, (repository.title, repository.licence, repository.size_bytes, place)]
+    return [*rows, (repository.title, repository.licence, repository.size_bytes, _language_model_here(preset))]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -127,7 +127,9 @@ Record = Mapping[str, Mapping[str, Any]]
 
 
 def check_pairing(recorded: Record, actual: Record, checkpoint: str = "The checkpoint") -> None:
-    """Compares every recorded field but the names. Raises `PairingError` with both names, what differs and the fix."""
+    """Compares every recorded field but the names. Raises `PairingError` with both names, what differs and the fix, or for no record."""
+    if not isinstance(recorded, Mapping) or not all(isinstance(part, Mapping | None) for part in recorded.values()):
+        raise PairingError(f"{checkpoint}: its record of what it was trained with is damaged. Restore it, or train or export it again.")
     for part, words in _WORDS.items():
         known, found = recorded.get(part), actual.get(part)
         if part not in _ALWAYS_RECORDED and (known is None or found is None):

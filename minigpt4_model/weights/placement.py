@@ -29,16 +29,20 @@ _OF_THE_QFORMER = ("model.qformer", "model.query_tokens")
 
 @dataclass(frozen=True)
 class Need:
-    """What has to be placed: a model's size, how long conversations get and how many are kept at a time."""
+    """What has to be placed: a model's size, how long conversations get and how many are kept at a time.
+
+    `beside` is the precision of all but the LLM's layers where these have 8 or 4 bit.
+    """
 
     size: ModelSize
     context_length: int
     conversations: int
+    beside: str = "16 bit"
 
     def needed_bytes(self, precision: str, conversations: int) -> int:
         """On one device."""
-        held = conversations * self.size.conversation_bytes(precision, self.context_length)
-        return self.size.weight_bytes(precision) + held + PROGRAM_BYTES
+        held = conversations * self.size.conversation_bytes(precision, self.context_length, self.beside)
+        return self.size.weight_bytes(precision, self.beside) + held + PROGRAM_BYTES
 
 
 def place_layers(need: Need, precision: str, rooms: Sequence[tuple[str, int]], conversations: int) -> list[str] | None:
@@ -49,10 +53,10 @@ def place_layers(need: Need, precision: str, rooms: Sequence[tuple[str, int]], c
     """
     size, layers = need.size, need.size.language_model.layers
     weights = size.layer_bytes(precision)
-    held = conversations * size.language_model.cache_bytes(need.context_length, value_bytes(precision)) // layers
+    held = conversations * size.language_model.cache_bytes(need.context_length, value_bytes(precision, need.beside)) // layers
     main = rooms[0][0]
     computing = [(name, room) for name, room in rooms if name == main or name not in ("cpu", DISK)]
-    reserved = [PROGRAM_BYTES + size.other_bytes(precision)] + [OTHER_GPU_BYTES] * (len(computing) - 1)
+    reserved = [PROGRAM_BYTES + size.other_bytes(precision, need.beside)] + [OTHER_GPU_BYTES] * (len(computing) - 1)
     left = [max(0, room - taken) for (_, room), taken in zip(computing, reserved, strict=True)]
     if left[0] == 0:
         return None
