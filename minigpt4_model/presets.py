@@ -23,7 +23,8 @@ class Preset:
     pictures included. `kv_slots` is how many conversations have a key-value cache at the same time, those being answered
     included. `official_variant` is the layout of the original project's files that the preset is imported from (`OFFICIAL_VARIANTS`),
     None where this project made the weights. `tasks` are those of `TASKS` that it can honestly be asked for: of the full-size ones what
-    the paper shows (figures 2 to 13), of pocket what it was measured to do.
+    the paper shows (figures 2 to 13), of pocket what it was measured to do. `blank_picture`: see `MiniGPT4Config`; a server that knows
+    the model by its name only is sent one (`chat/backends/openai.py`).
     """
 
     name: str
@@ -38,6 +39,7 @@ class Preset:
     kv_slots: int
     official_variant: str | None
     tasks: tuple[str, ...]
+    blank_picture: bool = False
     settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -76,6 +78,7 @@ _PRESETS = (
         kv_slots=8,
         official_variant=None,
         tasks=("name", "colour", "sketch"),
+        blank_picture=True,
         # A 135M model wanders at temperature 1: people meet it with a cooler default.
         settings=MappingProxyType({**_GUARDED, "temperature": 0.2, "max_new_tokens": 200, "repetition_penalty": 1.0}),
     ),

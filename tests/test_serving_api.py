@@ -165,7 +165,7 @@ def test_settings_reach_the_backend_under_both_kinds_of_names():
             top_p=0,
             seed=-1,
             n=2,
-            max_tokens=100_000,
+            max_tokens=4096,
             extra_body={"top_k": 5, "visual_contrast": 1, "script_guard": True, "repetition_penalty": 1.2},
         )
         server.client().chat.completions.create(model="echo", messages=[user("x")])
@@ -190,6 +190,8 @@ def test_settings_reach_the_backend_under_both_kinds_of_names():
         ({"top_k": -1}, "top_k"),
         ({"n": 9}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 4097}, "max_tokens"),
+        ({"max_completion_tokens": 100_000}, "max_completion_tokens"),
         ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
         ({"temperatur": 1}, "temperatur"),
         ({"messages": []}, "messages"),

@@ -56,7 +56,7 @@ def render(
         template = template.training or template
     rendered = Rendered()
     if blank is not None:
-        turns = _with_blank(turns, blank)
+        turns = with_blank(turns, blank)
 
     def add(ids: list[int], keys: list[int], learn: bool = False) -> None:
         rendered.input_ids += ids
@@ -105,7 +105,8 @@ def _write(turns: list[Turn], template: ChatTemplate, tokenizer: Any, add_genera
         yield template.assistant[0]
 
 
-def _with_blank(turns: list[Turn], blank: Picture) -> list[Turn]:
+def with_blank(turns: list[Turn], blank: Picture) -> list[Turn]:
+    """`turns` with `blank` in front of a first question that comes without a picture."""
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None or turns[first].pictures:
         return turns

@@ -125,6 +125,12 @@ def get_template(name: str) -> ChatTemplate:
     return TEMPLATES[name]
 
 
+def template_markers(template: ChatTemplate, tokenizer: Any) -> list[str]:
+    """What a text must not contain to stay a text, the longest first: the template's markers, every added or special token."""
+    markers = {marker.strip() for marker in (*template.markers, *tokenizer.all_special_tokens, *tokenizer.get_added_vocab())}
+    return sorted((marker for marker in markers if len(marker) > 1), key=lambda marker: (-len(marker), marker))
+
+
 def escape_user_text(text: str, template: ChatTemplate, tokenizer: Any) -> str:
     """`text` with everything broken that would be read as template: a space goes behind the first character.
 
@@ -132,9 +138,7 @@ def escape_user_text(text: str, template: ChatTemplate, tokenizer: Any) -> str:
     unchanged. A text that ends with the first character of a stop text gets a space behind it, because "C#" in front of
     a "###" would be tokenised as "C" and "####", and the turn would not end.
     """
-    markers = {marker.strip() for marker in (*template.markers, *tokenizer.all_special_tokens, *tokenizer.get_added_vocab())}
-    alternatives = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, alternatives)))
+    pattern = re.compile("|".join(map(re.escape, template_markers(template, tokenizer))))
     while pattern.search(text):  # a longer run, "#####", needs several rounds
         text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
     if any(text.endswith(stop[0]) for stop in template.stop_texts):

@@ -114,7 +114,11 @@ class MiniGPT4Processor(ProcessorMixin):
             data["attention_mask"] = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
         if pictures:
             data["pixel_values"] = self.image_processor(pictures)["pixel_values"]
-        return BatchFeature(data, tensor_type=return_tensors)
+        batch = BatchFeature(data, tensor_type=return_tensors)
+        if kwargs.get("return_text_replacement_offsets"):  # what vLLM asks, to find the pictures' places in prompts of its own
+            tokens = [{"type": "image", "replacement": self.replace_image_token()} for _ in pictures]
+            batch["text_replacement_offsets"] = [tokens]
+        return batch
 
     def replace_image_token(self, image_inputs: dict | None = None, image_idx: int = 0, **kwargs) -> str:
         return self.image_token * self.num_image_tokens

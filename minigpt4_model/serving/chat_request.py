@@ -19,7 +19,6 @@ from .schema import NAMED_BY_OPENAI, ChatRequest, ImagePart, Message
 
 MAX_PICTURES = 50
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?P<parameters>(?:;[\w.+-]+=[\w.+-]+)*)(?P<base64>;base64)?,", re.IGNORECASE)
-_LONGEST_ANSWER = next(option for option in dataclasses.fields(GenerationSettings) if option.name == "max_new_tokens").metadata["maximum"]
 _LEAST_TOP_P = next(option for option in dataclasses.fields(GenerationSettings) if option.name == "top_p").metadata["minimum"]
 
 # Fields of OpenAI's that would change the answer, and the values that ask for nothing.
@@ -57,7 +56,7 @@ def read_settings(chat: ChatRequest, defaults: GenerationSettings) -> Generation
         raise ApiError(400, "max_tokens is the old name of max_completion_tokens: give one of them.", param="max_tokens")
     longest = chat.max_completion_tokens or chat.max_tokens
     given = {
-        "max_new_tokens": min(longest, _LONGEST_ANSWER) if longest else None,
+        "max_new_tokens": longest,
         "temperature": chat.temperature,
         # No probability at all, as OpenAI's 0 says, leaves the likeliest word: so does the least there is.
         "top_p": max(chat.top_p, _LEAST_TOP_P) if chat.top_p is not None else None,

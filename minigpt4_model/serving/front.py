@@ -10,6 +10,7 @@ from .accounts import Accounts
 from .api_door import ApiDoor
 from .headers import SecurityHeaders
 from .health import Check, add_health_route
+from .known_hosts import KnownHosts
 from .limits import Limits, RateLimit
 from .metrics import CountRequests, Metrics, add_metrics_route
 from .visitors import Visitors
@@ -23,6 +24,7 @@ class Front:
 
     Without `metrics` there is no `/metrics`. `metrics_here`: this machine's own programs may read it without `metrics_token`.
     `api_has_keys`: the API at /v1 lets in who has a key, so that it need not ask for an account as the page does.
+    `allowed_hosts`: only who calls the server by this machine's name, or by one of these, is answered; None answers everybody.
     `watchers` are told of every question and answer, apart from the limits and the metrics. `notice` is told to every visitor.
     """
 
@@ -34,6 +36,7 @@ class Front:
     watchers: Sequence[Watcher] = ()
     notice: str = ""
     api_has_keys: bool = False
+    allowed_hosts: Sequence[str] | None = None
     checks: list[Check] = field(default_factory=list)
 
     def __post_init__(self):
@@ -57,3 +60,5 @@ class Front:
         if self.metrics:
             server.add_middleware(CountRequests, metrics=self.metrics)
         server.add_middleware(SecurityHeaders)
+        if self.allowed_hosts is not None:
+            server.add_middleware(KnownHosts, names=self.allowed_hosts)

@@ -4,7 +4,6 @@ A Space cannot give flags: there, and wherever it is handier, MINIGPT4_QUESTIONS
 """
 
 import argparse
-import ipaddress
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ..chat.backends.base import Backend
 from .accounts import load_accounts
+from .known_hosts import is_this_machine
 from .limits import Limits
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,13 @@ def add_operator_flags(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{limit.metadata['info']} (default: {shown})",
         )
+    group.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="by which other names this server may be called where only this machine can reach it, as through a proxy; may be repeated",
+    )
     group.add_argument(
         "--metrics-token", metavar="T", help="who brings this bearer token may read /metrics from elsewhere; this machine always may"
     )
@@ -73,7 +80,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
     """The limits that the flags say. Raises `ValueError` that names the flag."""
     given = {limit.name: getattr(args, limit.name) for limit in fields(Limits) if getattr(args, limit.name) is not None}
     if "questions_per_minute" not in given:
-        given["questions_per_minute"] = 0 if _is_here(args.host) and not getattr(args, "share", False) else QUESTIONS_PER_MINUTE
+        given["questions_per_minute"] = 0 if _only_here(args) else QUESTIONS_PER_MINUTE
     return Limits(**given)
 
 
@@ -103,6 +110,7 @@ def build_front(args: argparse.Namespace):
             not getattr(args, "share", False),  # through a tunnel everybody seems to be on this machine
             [RecordWatcher(record)] if record else [],
             RECORDED if record else "",
+            allowed_hosts=tuple(args.allowed_host) if _only_here(args) else None,
         )
 
     return front_of
@@ -118,8 +126,6 @@ def _check_record(path: Path) -> None:
         raise OSError(f"--record-conversations {path}: cannot be written ({fault.strerror}). Name a file that can.") from fault
 
 
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _only_here(args: argparse.Namespace) -> bool:
+    """Whether only programs of this machine can reach the server, as far as the flags say."""
+    return is_this_machine(args.host) and not getattr(args, "share", False)

@@ -16,6 +16,7 @@ MAX_STOPS = 4
 LONGEST_STOP = 500  # characters
 MAX_CHOICES = 8
 MAX_TOP_LOGPROBS = 20
+LONGEST_ANSWER = next(option for option in dataclasses.fields(GenerationSettings) if option.name == "max_new_tokens").metadata["maximum"]
 # Settings that OpenAI has a name of its own for, or the same one.
 NAMED_BY_OPENAI = ("max_new_tokens", "temperature", "top_p", "seed")
 
@@ -63,8 +64,8 @@ class _ChatRequest(_Strict):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=LONGEST_ANSWER)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=LONGEST_ANSWER)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None

@@ -191,6 +191,16 @@ def _explained_faults(directory: Path) -> Iterator[None]:
 
 def _load_over_whole(config: MiniGPT4Config, directory: Path, options: dict) -> tuple[MiniGPT4ForConditionalGeneration, MiniGPT4Processor]:
     """The whole model that `frozen_parts` names, with the trained tensors of `directory` in it."""
+    state, whole_config, whole = _assemble_over_whole(config, directory)
+    with _explained_faults(whole):
+        model = build_from_state(whole_config, state, str(directory), **options)
+        processor = MiniGPT4Processor.from_pretrained(whole)
+    model.config.frozen_parts, model.config.trained_with = config.frozen_parts, config.trained_with
+    return model, processor
+
+
+def _assemble_over_whole(config: MiniGPT4Config, directory: Path) -> tuple[Stored, MiniGPT4Config, Path]:
+    """All tensors, after the pairing check, and the configuration and directory of the whole model that `frozen_parts` names."""
     whole = ensure_official(config.frozen_parts) if config.frozen_parts in OFFICIAL_PRESETS else Path(config.frozen_parts)
     if not (whole / "config.json").is_file():
         raise WeightsError(
@@ -205,17 +215,31 @@ def _load_over_whole(config: MiniGPT4Config, directory: Path, options: dict) -> 
     names = {part: (own.get(part) or {}).get("name", f"that of {whole}") for part in ("language_model", "vision_encoder", "qformer")}
     with _explained_faults(whole):
         state = open_directory(whole)
-        found = _describe_state(state, names["language_model"], names["vision_encoder"])
-        if not any(key.startswith("model.qformer.") for key in trained):
-            found["qformer"] = describe_qformer(names["qformer"], state)
-        check_pairing(recorded, found, str(directory))
-        unknown = sorted(set(trained) - set(state))
-        if unknown:
-            raise WeightsError(f"{directory}: {whole} has no tensors called {', '.join(unknown[:8])}. Restore both from the same source.")
-        model = build_from_state(whole_config, {**state, **trained}, str(directory), **options)
+    found = _describe_state(state, names["language_model"], names["vision_encoder"])
+    if not any(key.startswith("model.qformer.") for key in trained):
+        found["qformer"] = describe_qformer(names["qformer"], state)
+    check_pairing(recorded, found, str(directory))
+    unknown = sorted(set(trained) - set(state))
+    if unknown:
+        raise WeightsError(f"{directory}: {whole} has no tensors called {', '.join(unknown[:8])}. Restore both from the same source.")
+    return {**state, **trained}, whole_config, whole
+
+
+def assemble_whole(directory: Path) -> tuple[Stored, MiniGPT4Config, MiniGPT4Processor]:
+    """All tensors of a projection checkpoint and its frozen parts, as they are stored, with what describes the model they make.
+
+    Raises `WeightsError` or `PairingError`, as `load_model` does.
+    """
+    config = read_config(directory)
+    if config.frozen_parts in PRESETS and config.frozen_parts not in OFFICIAL_PRESETS:
+        state, tokenizer_dir = assemble_state(config, _open_checkpoint(directory), str(directory))
+        processor = MiniGPT4Processor.from_config(config, load_tokenizer(tokenizer_dir))
+    else:
+        state, config, whole = _assemble_over_whole(config, directory)
         processor = MiniGPT4Processor.from_pretrained(whole)
-    model.config.frozen_parts, model.config.trained_with = config.frozen_parts, config.trained_with
-    return model, processor
+    config.frozen_parts = None
+    config.architectures = [MiniGPT4ForConditionalGeneration.__name__]
+    return state, config, processor
 
 
 def _from_pretrained(where: str, directory: Path | None, **options) -> MiniGPT4ForConditionalGeneration:

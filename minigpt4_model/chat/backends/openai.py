@@ -10,16 +10,17 @@ from contextlib import closing
 from typing import Any
 
 from ...presets import PRESETS, Preset
+from ..blank import blank_picture
 from ..closer_look import look_closer, what_was_read
 from ..guards import Guards, guards_of_text
 from ..messages import Turn, load_conversation
-from ..render import leave_out
+from ..render import leave_out, with_blank
 from ..settings import GenerationSettings, SettingsError
 from ..shown_text import ShownText
 from ..templates import get_template
 from .base import Answer, AnswerStream, BackendDescription, BackendError, TokenLogprob
 from .openai_client import OpenAIClient, RequestRefused
-from .openai_request import MINIGPT4, MessageWriter, dialect_of, settings_fields
+from .openai_request import MINIGPT4, VLLM, MessageWriter, dialect_of, penalty_probe, settings_fields
 
 _TOO_LONG = ("context length", "context window", "maximum model length", "max_model_len", "outgrew", "has room for", "too long")
 
@@ -33,20 +34,23 @@ class OpenAIBackend:
         self._writer = MessageWriter()
         try:
             row = _choose(self._client.models(), served_model, base_url)
+            self._model = row["id"]
+            self._dialect = dialect_of(row.get("owned_by"))
+            self._knows_penalty = self._dialect == VLLM and self._client.refuses(penalty_probe(self._model))
         except BackendError:
             self._client.close()
             raise
-        self._model = row["id"]
-        self._dialect = dialect_of(row.get("owned_by"))
         own = PRESETS.get(_short(self._model))
         self._template = get_template((own or preset).chat_template)
+        # This project's own server adds the blank picture itself; others would only be puzzled by it.
+        self._blank = blank_picture() if self._dialect == VLLM and (own or preset).blank_picture else None
         self.description = _describe(row, own, own or preset, self._client.host)
 
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
         """Start an answer; see `Backend.stream`. Bad messages and pictures raise here, the server's faults at the first piece."""
         settings = settings or self.description.settings
         turns = load_conversation(messages)
-        fields, notices = settings_fields(settings, self._dialect, self._client.host)
+        fields, notices = settings_fields(settings, self._dialect, self._client.host, self._template.stop_texts, self._knows_penalty)
         sent = turns if self._dialect == MINIGPT4 else look_closer(turns, settings)
         body = {**fields, "model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         if top_logprobs is not None:
@@ -56,9 +60,9 @@ class OpenAIBackend:
         guards = Guards() if self._dialect == MINIGPT4 else guards_of_text(settings, self._template, turns, sent)
         stream = AnswerStream(lambda answer, cancelled: self._answer(sent, body, guards, answer, cancelled))
         stream.answer.notices += [*notices, *(picture.notice for picture in turns[-1].pictures if picture.notice)]
-        if sent is not turns and settings.read_text and turns[-1].pictures:
+        if self._dialect != MINIGPT4 and settings.read_text and turns[-1].pictures:
             stream.answer.notices.append(what_was_read(turns[-1].pictures))
-        stream.answer.usage.image_tokens = sum(len(turn.pictures) for turn in sent) * self.description.image_tokens
+        stream.answer.usage.image_tokens = sum(len(turn.pictures) for turn in self._shown(sent)) * self.description.image_tokens
         return stream
 
     def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
@@ -102,12 +106,16 @@ class OpenAIBackend:
         if answer.finish_reason != "guard" and (rest := text.finish()):
             yield rest
 
+    def _shown(self, turns: Sequence[Turn]) -> Sequence[Turn]:
+        """`turns` as the server gets them."""
+        return turns if self._blank is None else with_blank(list(turns), self._blank)
+
     def _events(self, turns: list[Turn], body: dict, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
         """The server's chunks; while it finds the conversation too long, the oldest quarter of the questions goes, with the answers."""
         left_out = 0
         while True:
             try:
-                yield from self._client.events({**body, "messages": self._writer.write(turns)}, cancelled)
+                yield from self._client.events({**body, "messages": self._writer.write(self._shown(turns))}, cancelled)
                 return
             except RequestRefused as refusal:
                 questions = [index for index, turn in enumerate(turns) if turn.role == "user"]

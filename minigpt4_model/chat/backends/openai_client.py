@@ -61,6 +61,10 @@ class OpenAIClient:
         """What GET /models lists. Raises `BackendError`."""
         return asyncio.run_coroutine_threadsafe(self._models(), self._loop).result()
 
+    def refuses(self, body: dict[str, Any]) -> bool:
+        """Whether the server calls this request wrong (400), rather than answering it. Raises `BackendError`."""
+        return asyncio.run_coroutine_threadsafe(self._refuses(body), self._loop).result()
+
     def events(self, body: dict[str, Any], cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed completion, until its end or until `cancelled()`. Raises `BackendError`."""
         received: queue.SimpleQueue = queue.SimpleQueue()
@@ -105,6 +109,12 @@ class OpenAIClient:
             raise BackendError(
                 f"--base-url {self.base_url}: there is a server, but it lists no models. The address usually ends in /v1."
             ) from fault
+
+    async def _refuses(self, body: dict[str, Any]) -> bool:
+        try:
+            return (await self._client.post("chat/completions", json=body)).status_code == 400
+        except httpx.HTTPError as fault:
+            raise self._unreachable(fault) from fault
 
     async def _read(self, body: dict[str, Any], put: Callable[[Any], None]) -> None:
         """Puts chunks, then None, or the exception that ended them."""

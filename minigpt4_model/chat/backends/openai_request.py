@@ -21,6 +21,8 @@ _REMEMBERED = 16  # pictures whose data URL is kept, each at most a few MB
 # Setting -> the value that does nothing, and what people call it. Neither vLLM nor others have these.
 _OURS_ALONE = {"num_beams": (1, "Beams"), "visual_contrast": (0.0, "Visual contrast")}
 _VLLMS = {"top_k": (0, "Top-k"), "repetition_penalty": (1.0, "Repetition penalty")}
+# What `serving/vllm/penalty.py` calls the repetition penalty that does not look at the prompt.
+_PENALTY = "answer_repetition_penalty"
 
 
 def dialect_of(owned_by: object) -> str:
@@ -28,8 +30,13 @@ def dialect_of(owned_by: object) -> str:
     return owned_by if owned_by in (MINIGPT4, VLLM) else OPENAI
 
 
-def settings_fields(settings: GenerationSettings, dialect: str, host: str = "") -> tuple[dict[str, Any], list[str]]:
-    """The fields of a request that say `settings`, and a sentence for each setting that the server does not know and that was in use."""
+def settings_fields(
+    settings: GenerationSettings, dialect: str, host: str = "", stop_texts: Sequence[str] = (), knows_penalty: bool = False
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields of a request that say `settings`, and a sentence for each setting that the server does not know and that was in use.
+
+    Of vLLM's: it must be told the template's `stop_texts`, and `knows_penalty` says that it has this project's repetition penalty.
+    """
     # OpenAI's newer models know the new name only, other servers the old one.
     longest = "max_completion_tokens" if host.endswith("openai.com") else "max_tokens"
     fields: dict[str, Any] = {longest: settings.max_new_tokens, "temperature": settings.temperature, "top_p": settings.top_p}
@@ -43,11 +50,23 @@ def settings_fields(settings: GenerationSettings, dialect: str, host: str = "") 
         return fields, []
     unknown = dict(_OURS_ALONE)
     if dialect == VLLM:
-        fields |= {"top_k": settings.top_k, "repetition_penalty": settings.repetition_penalty, "return_token_ids": True}
+        fields |= {"top_k": settings.top_k, "return_token_ids": True}
+        if stop_texts:
+            fields["stop"] = list(stop_texts)
+        if knows_penalty:
+            fields |= {"repetition_penalty": 1.0, "vllm_xargs": {_PENALTY: settings.repetition_penalty}}
+        else:
+            fields["repetition_penalty"] = settings.repetition_penalty
     else:
         unknown |= _VLLMS
     used = [label for name, (neutral, label) in unknown.items() if getattr(settings, name) != neutral]
     return fields, [f"{label}: this server does not know the setting, it was left out." for label in used]
+
+
+def penalty_probe(model: str) -> dict[str, Any]:
+    """A request that vLLM refuses (400) only where it has this project's repetition penalty; elsewhere it costs one token."""
+    question = [{"role": "user", "content": "Hello"}]
+    return {"model": model, "messages": question, "max_tokens": 1, "vllm_xargs": {_PENALTY: "is it there?"}}
 
 
 class MessageWriter:
