@@ -7,13 +7,17 @@ import pytest
 
 from minigpt4_model.__main__ import main
 from minigpt4_model.chat.backends.base import BackendError
+from minigpt4_model.chat.backends.echo import EchoBackend
 from minigpt4_model.chat.engine import Engine
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.evaluation import bench_compare, bench_start, contenders
 from minigpt4_model.evaluation.bench import default_picture
 from minigpt4_model.evaluation.bench_compare import Figures, conversation, measure_turns, measure_visitors
-from minigpt4_model.evaluation.contenders import EngineContender, GenerateContender, Timed
+from minigpt4_model.evaluation.contenders import EngineContender, GenerateContender
+from minigpt4_model.evaluation.server_contender import ServerContender
+from minigpt4_model.evaluation.timed import Timed
 from minigpt4_model.weights.errors import WeightsError
+from tests.api_server import serving
 from tests.tiny_chat import build_chatml_model
 
 
@@ -32,8 +36,9 @@ class Scripted:
 
 
 def test_ratios_are_taken_within_a_round():
-    figures = Figures()
-    for mine, other in ((10, 5), (40, 10), (9, 3)):
+    figures, values = Figures(), iter([(1, 1), (10, 5), (40, 10), (9, 3)])
+    for _ in figures.measuring("decode", 3):
+        mine, other = next(values)
         figures.add("decode", "mine", mine)
         figures.add("decode", "other", other)
     assert figures.ratios("decode", "mine", "other") == [2, 4, 3]
@@ -56,7 +61,36 @@ def test_visitors_come_at_once_and_none_is_lost():
     figures, one = Figures(), Scripted()
     measure_visitors(figures, [one], default_picture(), 1, 8, (1, 4))
     assert set(figures.rounds) == {"visitors 1", "visitors 4"}
-    assert one.asked == [1] * 10  # a round that does not count, and one that does
+    assert one.asked == [1] * (1 + 5)  # a short round that does not count, and one that does
+
+
+def test_an_interrupted_run_goes_on_with_whole_rounds(tmp_path):
+    def interrupted(file, rounds, after):
+        figures, asked = Figures(file=file), 0
+        figures.take_up()
+        for counts in figures.measuring("decode", rounds):
+            for who in ("one", "other"):
+                asked += 1
+                if asked > after:
+                    return figures, asked
+                if counts:
+                    figures.add("decode", who, float(asked))
+        return figures, asked
+
+    file = tmp_path / "compare.json"
+    interrupted(file, 3, after=5)  # one round that does not count, one that does, and half of another
+    assert json.loads(file.read_text())["rounds"] == {"decode": {"one": [3.0], "other": [4.0]}}
+    figures, asked = interrupted(file, 3, after=99)
+    assert asked == 6 and figures.rounds["decode"] == {"one": [3.0, 3.0, 5.0], "other": [4.0, 4.0, 6.0]}
+    assert interrupted(file, 3, after=99)[1] == 0
+    for damage in ('{"machine": "another", "rounds": {}, "done": {}}', "[]"):
+        file.write_text(damage)
+        with pytest.raises(BackendError, match="another"):
+            Figures(file=file).take_up()
+
+
+def test_what_is_lost_is_told():
+    one = Scripted()
 
     def lost(*args, **more):
         raise BackendError("gone")
@@ -78,6 +112,15 @@ def test_engines_and_generate_say_the_same():
     assert engine._stop_rules.end_tokens
 
 
+def test_a_server_takes_part_like_an_engine():
+    with serving(EchoBackend(seconds_per_word=0.01)) as server:
+        one = ServerContender("server", server.url)
+        timed = one.answer(conversation([], 1, default_picture()), 6)
+        assert (timed.tokens, timed.encode_s) == (6, 0.0) and timed.ttft_s > 0 < timed.tokens_per_s
+        assert bench_compare.together(one, default_picture(), 3, 6) > 0
+        one.close()
+
+
 def bench_settings(tokens):
     return GenerationSettings(temperature=0.0, repetition_penalty=1.0, max_new_tokens=tokens, loop_guard=0, leak_guard=False)
 
@@ -86,6 +129,7 @@ def test_the_verb_writes_its_figures_and_plots(monkeypatch, tmp_path, capsys):
     built = build_chatml_model()
     monkeypatch.setattr(contenders, "load_engine", lambda *args, **kwargs: Engine(*built))
     monkeypatch.setattr(contenders, "unpack_gguf", no_gguf)
+    monkeypatch.setattr(contenders, "find_vllm", lambda: None)
     monkeypatch.setattr(bench_start, "_load", lambda source, engine: (2.0, 300.0))
     monkeypatch.setattr(bench_start, "_page", lambda source, engine: 5.0 if engine == "auto" else 6.0)
     monkeypatch.setattr(bench_compare, "VISITORS", (1, 2))
@@ -97,6 +141,7 @@ def test_the_verb_writes_its_figures_and_plots(monkeypatch, tmp_path, capsys):
     assert set(document["rounds"]) == {
         "decode", "encode", "turn 1", "turn 2", "visitors 1", "visitors 2", "load", "memory", "ready",
     }  # fmt: skip
+    assert any("vLLM is left out: it is not installed" in line for line in out)
     assert any("llama.cpp alone is left out: no wheel" in line for line in out)
     assert any(line.startswith("2 visitors, all together against one") for line in out)
     pytest.importorskip("matplotlib")

@@ -16,7 +16,12 @@ from tests.tiny_chat import assistant, chatml_tokenizer, image, llama_tokenizer,
 CONVERSATIONS = {
     "one picture": [user(image(1), "What is this?")],
     "no picture": [user("Hello"), assistant("Hi."), user("Why?\nTell me.")],
-    "several": [user(image(1), image(2), "Which?"), assistant("The left one."), user("And", image(3), "or", "else", image(4)), assistant("x")]
+    "several": [
+        user(image(1), image(2), "Which?"),
+        assistant("The left one."),
+        user("And", image(3), "or", "else", image(4)),
+        assistant("x"),
+    ]
     + [user(image(5))],
     "system": [{"role": "system", "content": "Be brief."}, user("Look:", image(1)), assistant("A cat."), user(" Sure? ")],
     "markers": [user(image(1), "###Human: <Img><ImageHere></Img> ##### C#"), assistant("<|im_end|> </s>[INST]"), user("<<SYS>>#########")],

@@ -143,13 +143,17 @@ def test_the_key_comes_from_the_environment(opened, monkeypatch):
 
 
 class Other(ThreadingHTTPServer):
-    """A server of another make: answers each request with the next of `replies`, a status and a body or chunks. `asked` are the bodies."""
+    """A server of another make: answers each request with the next of `replies`, a status and a body or chunks. `asked` are the bodies.
+
+    With `penalty` it has this project's repetition penalty, and refuses one that is no number.
+    """
 
     daemon_threads = True
 
-    def __init__(self, owned_by: str, replies):
+    def __init__(self, owned_by: str, replies, model: str = "/models/vicuna-7b", penalty: bool = False):
         super().__init__(("127.0.0.1", 0), _OtherHandler)
         self.owned_by, self.replies, self.asked = owned_by, iter(replies), []
+        self.model, self.penalty = model, penalty
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
 
     def __enter__(self):
@@ -163,11 +167,15 @@ class Other(ThreadingHTTPServer):
 
 class _OtherHandler(BaseHTTPRequestHandler):
     def do_GET(self):
-        rows = [{"id": "/models/vicuna-7b", "object": "model", "owned_by": self.server.owned_by, "max_model_len": 1000}]
+        rows = [{"id": self.server.model, "object": "model", "owned_by": self.server.owned_by, "max_model_len": 1000}]
         self.reply(200, json.dumps({"object": "list", "data": rows}).encode())
 
     def do_POST(self):
-        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if isinstance(body.get("vllm_xargs", {}).get("answer_repetition_penalty"), str):
+            self.reply(400 if self.server.penalty else 200, b"{}")
+            return
+        self.server.asked.append(body)
         status, body = next(self.server.replies)
         self.reply(status, json.dumps(body).encode() if isinstance(body, dict) else body)
 
@@ -204,9 +212,24 @@ def test_vllm_gets_the_settings_it_knows_and_the_guards_are_ours(opened):
     (body,) = server.asked
     assert body["model"] == "/models/vicuna-7b" and body["max_tokens"] == 300
     assert (body["top_k"], body["repetition_penalty"], body["temperature"], body["seed"]) == (4, 1.1, 0, 5)
-    assert not {"visual_contrast", "loop_guard", "num_beams"} & set(body)
+    assert not {"visual_contrast", "loop_guard", "num_beams", "vllm_xargs"} & set(body)
+    assert body["stop"] == ["###"]
     kinds = [part["type"] for part in body["messages"][0]["content"]]
     assert kinds == ["image_url", "text"]
+
+
+def test_our_plugin_in_vllm_penalizes_the_answer_alone_and_pocket_gets_a_blank_picture(opened):
+    with Other("vllm", [(200, events("Yes.")), (200, events("Yes."))], model="pocket", penalty=True) as server:
+        backend = opened(server.url)
+        without = backend.answer([question("Is it?")], GenerationSettings(repetition_penalty=1.2))
+        backend.answer(QUESTION)
+    assert (without.text, without.usage.image_tokens) == ("Yes.", 32)
+    first, second = server.asked
+    assert (first["repetition_penalty"], first["vllm_xargs"]) == (1.0, {"answer_repetition_penalty": 1.2})
+    assert "stop" not in first
+    kinds = [[part["type"] for part in body["messages"][0]["content"]] for body in (first, second)]
+    assert kinds == [["image_url", "text"]] * 2
+    assert first["messages"][0]["content"][0] != second["messages"][0]["content"][0]
 
 
 def test_any_other_server_gets_openais_names_alone(opened):

@@ -1,7 +1,8 @@
 """`bench compare`: this project's engines beside what else could answer, in one run, taking turns.
 
 Who takes turns (`contenders.py`): the engine that this machine would take, the torch engine, transformers' `generate`, the original's
-flow, which computes the whole conversation anew at every turn, and llama.cpp alone on the GGUF as it was published. What is measured:
+flow, which computes the whole conversation anew at every turn, llama.cpp alone on the GGUF as it was published, and vLLM where it is
+installed. What is measured:
 the picture, the first token of turns 1, 2, 5 and 10, tokens per second of one answer and of several at a time, start-up and memory
 (`bench_start.py`), and what the memory's bandwidth would allow. Ratios are taken within a round, so that they hold on a busy machine;
 the absolute figures are the machine's.
@@ -12,7 +13,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 from ..chat.backends.base import BackendError
 from ..chat.messages import question, text_message
 from ..presets import DEFAULT_PRESET
+from ..weights.cache import write_atomically
 from ..weights.errors import WeightsError
 from ..weights.machine import cpu_title
 from .bench import default_picture
@@ -28,6 +30,7 @@ TURNS = (1, 2, 5, 10)
 VISITORS = (1, 2, 4, 8, 16)
 ASKED = ("What is in this picture?", "What colour is it?", "Where is it?", "Is it large?", "What is behind it?")
 MEASURES = ("decode", "visitors", "turns", "start")
+STARTS = 3  # a start takes as long as many answers
 
 
 @dataclass
@@ -36,9 +39,50 @@ class Figures:
 
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    done: dict[str, int] = field(default_factory=dict)
+    file: Path | None = None
+    _pending: list[tuple[str, str, float]] = field(default_factory=list)
 
     def add(self, what: str, who: str, value: float) -> None:
-        self.rounds.setdefault(what, {}).setdefault(who, []).append(value)
+        """A value of the round that is under way: it counts when the round is whole."""
+        self._pending.append((what, who, value))
+
+    def measuring(self, measure: str, rounds: int) -> Iterator[bool]:
+        """The rounds of a measure that are still to be done: False for the one that does not count, then True for each that does.
+
+        After each of these the figures so far are written to `file`, so that an interrupted run goes on from there.
+        """
+        missing = rounds - self.done.get(measure, 0)
+        start = time.perf_counter()
+        for number in range(missing + 1 if missing > 0 else 0):
+            yield number > 0
+            if number:
+                for what, who, value in self._pending:
+                    self.rounds.setdefault(what, {}).setdefault(who, []).append(value)
+                self.done[measure] = self.done.get(measure, 0) + 1
+                self.write()
+            self._pending.clear()
+            spent = time.perf_counter() - start
+            print(f"{measure}: {self.done.get(measure, 0)} of {rounds} rounds, {spent:.0f} s", file=sys.stderr, flush=True)
+
+    def document(self) -> dict:
+        return {"machine": cpu_title(), "rounds": self.rounds, "notes": self.notes, "done": self.done}
+
+    def write(self) -> None:
+        if self.file is not None:
+            write_atomically(self.file, (json.dumps(self.document(), indent=1) + "\n").encode())
+
+    def take_up(self) -> None:
+        """Goes on from `file`, where there is one of this machine. Raises `BackendError` when it is another's or damaged."""
+        if self.file is None or not self.file.exists():
+            return
+        try:
+            known = json.loads(self.file.read_bytes())
+            machine, self.rounds, self.done = known["machine"], known["rounds"], known["done"]
+        except (ValueError, KeyError, TypeError) as fault:
+            raise BackendError(f"{self.file} is not what an interrupted run left: remove it, or give another --output.") from fault
+        if machine != cpu_title():
+            raise BackendError(f"{self.file} was measured on another machine ({machine}): give another --output.")
 
     def ratios(self, what: str, who: str, to: str) -> list[float]:
         """`who` over `to`, round by round."""
@@ -54,7 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often everybody has a turn, after one that does not count")
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="tokens of each answer whose speed is measured")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), metavar="M", help=f"of {', '.join(MEASURES)}")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="also write compare.json, and plots where matplotlib is installed")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="also write compare.json after every round, and plots where matplotlib is installed; an interrupted run goes on from there",
+    )
     return parser
 
 
@@ -71,11 +120,11 @@ def conversation(said: Sequence[str], turn: int, image) -> list[dict]:
 def measure_decode(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int) -> None:
     """Tokens per second of one answer, and the seconds for the picture."""
     messages = [question("Tell me a long story about this.", [image])]
-    for number in range(rounds + 1):
+    for counts in figures.measuring("decode", rounds):
         for contender in contenders:
             contender.forget()
             timed = contender.answer(messages, tokens)
-            if number:
+            if counts:
                 figures.add("decode", contender.name, timed.tokens_per_s)
                 if timed.encode_s:
                     figures.add("encode", contender.name, timed.encode_s)
@@ -83,11 +132,11 @@ def measure_decode(figures: Figures, contenders: Sequence, image, rounds: int, t
 
 def measure_visitors(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int, counts: Sequence[int]) -> None:
     """Tokens per second of all answers together, of so many visitors at a time."""
-    for number in range(rounds + 1):
-        for count in counts:
+    for is_measured in figures.measuring("visitors", rounds):
+        for count in counts if is_measured else counts[:1]:
             for contender in contenders:
                 speed = together(contender, image, count, tokens)
-                if number:
+                if is_measured:
                     figures.add(f"visitors {count}", contender.name, speed)
 
 
@@ -104,7 +153,7 @@ def together(contender, image, count: int, tokens: int) -> float:
 def measure_turns(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int = 12) -> None:
     """Seconds to the first token of `TURNS`. The answers in between are those of the first contender, so that all have the same prompts."""
     said: list[str] = []
-    for number in range(rounds + 1):
+    for counts in figures.measuring("turns", rounds):
         for contender in contenders:
             contender.forget()
             for turn in range(1, max(TURNS) + 1):
@@ -113,7 +162,7 @@ def measure_turns(figures: Figures, contenders: Sequence, image, rounds: int, to
                 timed = contender.answer(conversation(said, turn, image), tokens, until_end=True)
                 if len(said) < turn:
                     said.append(timed.text or "...")
-                if number and turn in TURNS:
+                if counts and turn in TURNS:
                     figures.add(f"turn {turn}", contender.name, timed.ttft_s)
 
 
@@ -152,10 +201,11 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.rounds < 1 or args.tokens < 2:
         parser.error("--rounds must be at least 1 and --tokens at least 2.")
-    figures = Figures()
+    figures = Figures(file=args.output / "compare.json" if args.output else None)
     image = default_picture()
     source = Path(args.model) if args.model else args.preset
     try:
+        figures.take_up()
         if {"decode", "visitors", "turns"} & set(args.only):
             from .contenders import open_contenders
 
@@ -165,23 +215,21 @@ def main(argv: list[str]) -> int:
                 if "turns" in args.only:
                     measure_turns(figures, contenders.conversing, image, args.rounds)
                 if "visitors" in args.only:
-                    measure_visitors(figures, contenders.serving, image, args.rounds, args.tokens, VISITORS)
+                    measure_visitors(figures, contenders.serving, image, args.rounds, max(2, args.tokens // 2), VISITORS)
         if "start" in args.only:
             from .bench_start import measure_start
 
-            measure_start(figures, source, args.rounds)
+            measure_start(figures, source, min(args.rounds, STARTS))
     except (BackendError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{cpu_title()}, {args.rounds} rounds")
     print(report(figures))
-    document = {"machine": cpu_title(), "rounds": figures.rounds, "notes": figures.notes}
     if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / "compare.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        figures.write()
         from .bench_plots import plot
 
         for path in plot(figures.rounds, args.output):
             print(f"wrote {path}", file=sys.stderr)
-    print(json.dumps(document))
+    print(json.dumps(figures.document()))
     return 0

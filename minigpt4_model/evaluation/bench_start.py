@@ -35,11 +35,11 @@ print(json.dumps([loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1
 def measure_start(figures, source: str | Path, rounds: int) -> None:
     """Adds "load" (seconds until an engine can answer, imports included), "memory" (MB at most, one answer included) and "ready"
     (seconds until the page answers) to `figures`, after a round that does not count."""
-    for number in range(rounds + 1):
+    for counts in figures.measuring("start", rounds):
         for who, engine in _ENGINES.items():
             loaded, memory = _load(source, engine)
             ready = _page(source, engine)
-            if number:
+            if counts:
                 figures.add("load", who, loaded)
                 figures.add("memory", who, memory)
                 figures.add("ready", who, ready)

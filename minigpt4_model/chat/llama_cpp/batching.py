@@ -135,7 +135,7 @@ class ContinuousBatching:
             raise work.error
         if work.done < work.length or cancelled():
             raise Cancelled
-        return torch.stack(work.logits)
+        return torch.stack(work.logits) if len(work.logits) > 1 else work.logits[0][None]
 
     def close(self) -> None:
         """Stop after the step that is under way; works that are waiting end with a `BackendError`. Frees the context."""

@@ -21,6 +21,7 @@ from ...presets import DEFAULT_PRESET, PRESETS, get_preset  # noqa: E402
 
 # Pictures as data URLs only: by itself vLLM would fetch any address, those of the network it stands in included.
 NO_DOMAIN = "none.invalid"
+_VERSION = 1  # of what `prepare` writes
 PENALTY = "minigpt4_model.serving.vllm.penalty:AnswerRepetitionPenalty"
 
 
@@ -34,7 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", choices=list(PRESETS), help=f"which model (default: {DEFAULT_PRESET})")
     which.add_argument("--model", metavar="DIR", type=Path, help="a model's directory, in place of a preset")
-    parser.add_argument("--local-dir", metavar="DIR", type=Path, help="a folder with files of a full-size preset: only the rest is downloaded")
+    parser.add_argument(
+        "--local-dir", metavar="DIR", type=Path, help="a folder with files of a full-size preset: only the rest is downloaded"
+    )
     parser.add_argument("--host", metavar="H", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", metavar="N", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="prepare the files, print vLLM's arguments and end")
@@ -88,7 +91,9 @@ def prepare(source: str | Path, local_dir: Path | None = None) -> list[str]:
 
     # The tokenizer's own files are the recipe: a changed model or template makes it anew.
     stored = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in whole.glob("token*"))
-    texts = cached_directory(home() / "vllm" / name, json.dumps([str(whole), jinja, stored]), make, 50_000_000, f"The tokenizer of {name}")
+    texts = cached_directory(
+        home() / "vllm" / name, json.dumps([_VERSION, str(whole), jinja, stored]), make, 50_000_000, f"The tokenizer of {name}"
+    )
     defaults = {"eos_token_id": ends}
     if preset is not None:
         defaults |= {key: value for key, value in preset.settings.items() if key in ("temperature", "top_p", "top_k")}
@@ -111,6 +116,8 @@ def _for_device(passed_on: list[str]) -> list[str]:
     if torch.cuda.is_available():
         return []
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+    if (os.cpu_count() or 1) <= 4:  # otherwise vLLM leaves one of them to its server, which has little to do
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     return [] if any("enforce-eager" in flag or flag.startswith("-O") for flag in passed_on) else ["--enforce-eager"]
 
 
