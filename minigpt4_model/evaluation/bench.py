@@ -3,7 +3,7 @@
 Both ways run in turn in the same process, on the same model and with the same history, so their ratio holds on a busy machine
 too; the absolute figures are the machine's.
 
-`bench compare` is `bench_compare`'s, `bench train` `bench_train`'s, `bench guards` `bench_guards`'.
+`bench compare` is `bench_compare`'s, `bench serving` `bench_serving`'s, `bench train` `bench_train`'s, `bench guards` `bench_guards`'.
 """
 
 import argparse
@@ -48,8 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m minigpt4_model bench",
         description="Time the turns of one conversation about a picture, with and without reusing what earlier turns computed. "
-        "Prints a table and, as its last line, one JSON document. `bench compare` sets the engines beside each other and beside others, "
-        "`bench train` times training steps, `bench guards` measures what the guards do.",
+        "Prints a table and, as its last line, one JSON document. `bench compare` sets the engines beside each other and beside "
+        "others, `bench serving` says how many people a server can answer, `bench train` times training steps, "
+        "`bench guards` measures what the guards do.",
     )
     add_model_flags(parser)
     parser.add_argument("--image", metavar="FILE", help="the picture to talk about (default: one drawn for the purpose)")
@@ -131,6 +132,10 @@ def main(argv: list[str]) -> int:
         from . import bench_compare
 
         return bench_compare.main(argv[1:])
+    if argv[:1] == ["serving"]:
+        from . import bench_serving
+
+        return bench_serving.main(argv[1:])
     if argv[:1] == ["guards"]:
         from . import bench_guards
 
