@@ -102,9 +102,8 @@ def main(argv: list[str]) -> int:
     if one is None:
         print(f"Nobody gets {demand.reading_speed:g} tokens per second: this server is too slow for anybody.")
     else:
-        print(
-            f"One copy: {one.visitors} at a time with {one.tokens_per_s:.0f} tokens/s, {one.users} users of {demand.tokens_per_s:g} tokens/s"
-        )
+        carries = f"{one.visitors} at a time with {one.tokens_per_s:.0f} tokens/s"
+        print(f"One copy: {carries}; that is {one.users} users of {demand.tokens_per_s:g} tokens/s each")
         for users in args.users:
             print(f"{users:8} users: {copies(users, one)} copies")
     print(json.dumps({"tokens_per_s": speeds, "demand": asdict(demand), "one_copy": asdict(one) if one else None}))
