@@ -80,7 +80,7 @@ def test_a_comparison_counts_what_became_right_and_wrong(asked):
     assert by_name["script"]["all answers", "changed"]["value"] == 1.0 and by_name["none"]["all answers", "changed"]["value"] == 0.0
     assert by_name["none"]["all answers", "text of the template"]["value"] == 0.5
     costs = [row for row in found["none"] if row["task"] == "cost"]
-    assert len(costs) == 3 and all(row["value"] == 1.0 for row in costs)
+    assert len(costs) == 4 and all(row["value"] == 1.0 for row in costs)
     table = bench_guards.table(found).splitlines()
     assert table[0].split() == ["none", "contrast", "1", "script"] and any("1 / 1" in line for line in table)
     json.dumps(found)

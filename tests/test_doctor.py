@@ -190,6 +190,8 @@ def test_a_model_directory_of_ones_own(installation, capsys, tmp_path):
     save_file({"b": torch.zeros(1)}, whole / "model-00002-of-00002.safetensors")
     code, _, checks = examine(capsys, "--model", str(whole))
     assert code == 0 and checks["pairing"]["detail"] == "One directory holds all parts of the model."
+    assert doctor.main(["--model", str(whole)]) == 0
+    assert capsys.readouterr().out.endswith(f"{whole} can run here.\n")
 
 
 def test_a_preset_that_was_not_fetched_says_what_can_be_done(installation, capsys, monkeypatch, tmp_path):
@@ -199,6 +201,16 @@ def test_a_preset_that_was_not_fetched_says_what_can_be_done(installation, capsy
     assert code == 1 and checks["files"]["fix"].endswith("-m minigpt4_model.weights.official_presets vicuna-7b")
     assert "fetches 16.0 GB" in checks["files"]["detail"] and "--local-dir DIR" in checks["files"]["detail"]
     assert "13.5 GB (LLaMA's licence: research only, not commercial)" in checks["Vicuna v0 7B"]["detail"]
+
+
+def test_a_disk_that_cannot_hold_a_preset_is_a_fault(installation, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for free, state in ((33 * 10**9, None), (31 * 10**9, "fault")):
+        monkeypatch.setattr(doctor, "_free_disk", lambda directory, free=free: free)
+        code, _, checks = examine(capsys, "--preset", "vicuna-7b")
+        assert code == 1 and checks.get("disk", doctor.Check("", None, "").__dict__)["state"] == state
+    assert "32.3 GB are needed for that in" in checks["disk"]["detail"] and "31.0 GB are free" in checks["disk"]["detail"]
 
 
 def test_too_little_memory(installation, capsys, monkeypatch):

@@ -193,6 +193,24 @@ def test_a_broken_download_goes_on_in_the_next_start(places, monkeypatch):
     assert places.asked().count("/eva_vit_g.pth") == 2, "what was fetched stays"
 
 
+def test_room_is_asked_for_the_import_and_for_what_is_still_to_fetch(places, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(official_presets, "cached_directory", lambda directory, recipe, make, needed, *_: asked.append(needed))
+    ensure_official("vicuna-7b", progress=quiet)
+    folder = places.home / "official" / "downloads"
+    (folder / f"someone--vicuna@{REVISION[:12]}").mkdir(parents=True)
+    (folder / f"someone--vicuna@{REVISION[:12]}" / "pytorch_model-00001-of-00002.bin").write_bytes(b"0" * 1_000_000)
+    (folder / "eva_vit_g.pth.partial").write_bytes(b"0" * 1000)
+    ensure_official("vicuna-7b", progress=quiet)
+    shutil.copy(QFORMER, folder / "blip2_pretrained_flant5xxl.pth")
+    ensure_official("vicuna-7b", progress=quiet)
+    fetched = sum(
+        places.files[name].stat().st_size for name in ("eva_vit_g.pth", "blip2_pretrained_flant5xxl.pth", "prerained_minigpt4_7b.pth")
+    )
+    assert asked[0] == int(6_000_000 * 1.02) + VISION.stat().st_size + 500_000_000 + fetched + 6_000_000
+    assert asked[0] - asked[1] == 1_001_000 and asked[1] - asked[2] == QFORMER.stat().st_size
+
+
 def test_a_damaged_import_is_made_again(places):
     directory = ensure_official("vicuna-7b", progress=quiet)
     (directory / "model.safetensors").write_bytes(b"damaged")

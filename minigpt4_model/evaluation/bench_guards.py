@@ -13,7 +13,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 from ..chat.backends import open_backend
@@ -47,11 +47,12 @@ NONE = "none"
 
 @dataclass
 class Asked:
-    """One question and what each way answered."""
+    """One question, what each way answered, and the processor time that it took, reading the picture included."""
 
     task: Task
     item: Any
     answers: dict[str, Answer] = field(default_factory=dict)
+    processor_s: dict[str, float] = field(default_factory=dict)
 
     def judged(self, way: str) -> Judged:
         text = self.answers[way].text
@@ -119,7 +120,9 @@ def _ask_each_way(backend, one: Asked, ways: dict[str, dict], settings: Generati
         way = names[(place + step) % len(names)]
         backend.forget()
         options = {**one.item.settings, **given, **ways[way]}
+        before = process_time()
         one.answers[way] = backend.answer(one.item.messages, GenerationSettings.from_mapping(options, settings))
+        one.processor_s[way] = process_time() - before
     if not sys.stderr.isatty() and place % 10 == 9:
         print(f"{place + 1} questions", file=sys.stderr, flush=True)
 
@@ -157,7 +160,7 @@ def _language(texts: Sequence[str], answers: Sequence[Answer], leaks: Sequence[s
 
 
 def _costs(asked: Sequence[Asked], way: str) -> list[dict[str, Any]]:
-    """Medians over the questions of this way's time beside that of `NONE`."""
+    """Medians over the questions of this way's time beside that of `NONE`; of processor time the sums, which other work disturbs least."""
 
     def seconds_a_token(answer: Answer) -> float | None:
         later = answer.usage.completion_tokens - 1
@@ -168,7 +171,14 @@ def _costs(asked: Sequence[Asked], way: str) -> list[dict[str, Any]]:
         ratios = [ours / theirs for ours, theirs in pairs if ours and theirs]
         return statistics.median(ratios) if ratios else None
 
+    spent = {each: sum(one.processor_s[each] for one in asked) for each in (way, NONE)}
     return [
+        {
+            "task": "cost",
+            "name": "processor time, times none",
+            "value": spent[way] / spent[NONE] if spent[NONE] else None,
+            "unit": "number",
+        },
         {"task": "cost", "name": "first token, times none", "value": ratio(lambda answer: answer.timings.ttft_s), "unit": "number"},
         {"task": "cost", "name": "each further token, times none", "value": ratio(seconds_a_token), "unit": "number"},
         {"task": "cost", "name": "prompt tokens, times none", "value": ratio(lambda answer: answer.usage.prompt_tokens), "unit": "number"},

@@ -18,6 +18,7 @@ from .cache import find_faults, home
 from .choices import Choice, gigabytes, list_choices, recommend, render_choices
 from .engine_choice import EngineChoice, choose_engine
 from .errors import WeightsError
+from .local_parts import FoundParts
 from .machine import (
     Device,
     cpu_count,
@@ -214,6 +215,10 @@ def _check_official_parts(preset: Preset, faults: list[str]) -> Iterator[Check]:
     detail = f"{' '.join(faults)} {told}; with --local-dir DIR, files that you have are taken. So does:"
     state = "fault" if directory.exists() else "download" if missing else "warning"
     yield Check("files", state, detail, prepare)
+    needed, free = official_presets.needed_disk(parts, FoundParts()), _free_disk(directory)
+    if free < needed:
+        detail = f"{gigabytes(needed)} are needed for that in {home()}, and {gigabytes(free)} are free."
+        yield Check("disk", "fault", detail, "Free some space, or set MINIGPT4_HOME to a folder on another disk.")
 
 
 def _read_config(checkpoint: Path, is_shipped: bool) -> tuple[Check, dict]:
@@ -349,5 +354,5 @@ def render(report: dict) -> str:
             lines.append(f"       -> {check['fix']}")
     states = {check["state"] for check in report["checks"]}
     worst = next(state for state in ("fault", "download", "ok") if state in states)
-    lines += ["", f"{report['preset']} {_VERDICTS[worst]}"]
+    lines += ["", f"{report['model'] or report['preset']} {_VERDICTS[worst]}"]
     return "\n".join(lines)

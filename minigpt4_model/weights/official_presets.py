@@ -69,9 +69,7 @@ def ensure_official(name: str, local_dir: Path | None = None, progress: Progress
         was_made = True
 
     before = _size_of(downloads())
-    needed = int(preset.language_model.size_bytes * 1.02) + preset.vision.size_bytes + 500_000_000
-    needed += max(0, _missing_bytes(preset, local) - before)
-    cached_directory(directory, recipe, make, needed, f"the imported model {name}", progress)
+    cached_directory(directory, recipe, make, needed_disk(preset, local), f"the imported model {name}", progress)
     if was_made and _size_of(downloads()) > before:
         progress(
             f"The downloads stay in {downloads()} ({_size_of(downloads()) / 1e9:.1f} GB), so that nothing is fetched twice. "
@@ -108,6 +106,15 @@ def _size_of(folder: Path) -> int:
 def _missing_bytes(preset: OfficialPreset, local: FoundParts) -> int:
     """What has to be fetched beside `local`."""
     return sum(size for title, _, size, place in describe_parts(preset) if place is None and title not in _titles(preset, local))
+
+
+def needed_disk(preset: OfficialPreset, local: FoundParts) -> int:
+    """Bytes for the imported model, and for what has to be fetched beside `local`, less what a download that broke off has brought."""
+    begun = sum(path.stat().st_size for path in downloads().glob("*.partial"))
+    if local.language_model is None and _language_model_here(preset) is None:
+        begun += _size_of(_repository_folder(preset.language_model))
+    imported = int(preset.language_model.size_bytes * 1.02) + preset.vision.size_bytes + 500_000_000
+    return imported + max(0, _missing_bytes(preset, local) - begun)
 
 
 def _language_model_here(preset: OfficialPreset) -> Path | None:
