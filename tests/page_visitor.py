@@ -81,7 +81,7 @@ class PageVisitor:
 
     def begin(self) -> str:
         """Begin a conversation; gives what the server sent, as JSON text."""
-        return self._result(self._start(self._action(None, "load"), [""]))
+        return self._result(self._start(self._action(None, "load"), ["", False]))
 
     def ask(self, text: str, files=()) -> str:
         """What the server sent in answer to a question in a new conversation."""

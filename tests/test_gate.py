@@ -2,15 +2,18 @@
 
 import http.client
 import re
+from types import SimpleNamespace
 
 import httpx
 import PIL.Image
 import pytest
 from fastapi.testclient import TestClient
+from starlette.responses import PlainTextResponse
 
 from minigpt4_model.serving.limits import RateLimit
 from minigpt4_model.serving.visitors import Visitors
-from minigpt4_model.ui.gate import Gate
+from minigpt4_model.ui.gate import LOOKS_PER_QUESTION, Gate
+from minigpt4_model.ui.panel import ANSWER, LOOK
 
 from .page_visitor import PageVisitor, files_shown, png, running_page
 
@@ -147,6 +150,27 @@ def test_nothing_is_uploaded_where_there_is_no_room():
     gate = Gate(page, None, RateLimit(0), 10**6, passes=lambda scope: False, checks=[lambda: "", lambda: "There is no room."])
     refused = TestClient(Visitors(gate)).post("/gradio_api/upload", files={"files": ("a.png", b"x")})
     assert (refused.status_code, refused.text) == (507, "There is no room.")
+
+
+def test_looks_back_at_answers_have_a_rate_of_their_own():
+    async def page(scope, receive, send):
+        await PlainTextResponse("through")(scope, receive, send)
+
+    parts = SimpleNamespace(
+        fns={1: SimpleNamespace(concurrency_id=ANSWER), 2: SimpleNamespace(concurrency_id=LOOK), 3: SimpleNamespace(concurrency_id="3")}
+    )
+    gate = Gate(page, parts, RateLimit(2), 10**6, passes=lambda scope: False)
+    client = TestClient(Visitors(gate), headers={"accept-language": "zh-CN"})
+
+    def ask(number, times):
+        replies = [client.post("/gradio_api/queue/join", json={"fn_index": number, "data": []}) for _ in range(times)]
+        return [reply.status_code for reply in replies], replies[-1]
+
+    assert ask(1, 3)[0] == [200, 200, 429]
+    looks, refused = ask(2, 2 * LOOKS_PER_QUESTION + 1)
+    assert looks == [200] * 2 * LOOKS_PER_QUESTION + [429]
+    assert "每位访客每分钟最多回顾 4 次" in refused.json()["detail"]
+    assert ask(3, 20)[0] == [200] * 20
 
 
 def test_the_visitors_cookie_is_unreadable_to_scripts(url):

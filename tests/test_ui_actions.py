@@ -4,8 +4,10 @@ import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import PIL.Image
 import pytest
+from gradio.context import LocalContext
 
 from minigpt4_model.chat.backends.base import AnswerStream, BackendError
 from minigpt4_model.chat.backends.echo import EchoBackend
@@ -284,11 +286,47 @@ def test_who_comes_while_the_model_is_busy_waits_in_line_and_sees_it(store):
 
 def test_the_page_speaks_the_language_of_the_browser(store):
     actions = Actions(EchoBackend(), store)
-    shown = actions.come_back("an earlier ticket", SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}))
+    shown = actions.come_back("an earlier ticket", request=SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}))
     conversation = store.get(shown.conversation_id)
     assert "不再保存" in shown.status
     assert "请先输入问题" in ask(actions, conversation, "")[-1].status
     assert "个词元" in ask(actions, conversation)[-1].status
+
+
+def test_a_conversation_that_is_gone_is_told_in_the_language_of_the_request(store):
+    token = LocalContext.request.set(SimpleNamespace(headers={"accept-language": "zh-CN"}))
+    try:
+        (shown,) = Actions(EchoBackend(), store).ask("an earlier id", {"text": "hello", "files": []}, *CONTROLS)
+    finally:
+        LocalContext.request.reset(token)
+    assert "不再保存" in shown.status and store.get(shown.conversation_id).language == "zh-CN"
+
+
+def test_refusals_of_the_layers_below_are_told_in_the_visitors_language(store, tmp_path):
+    conversation = store.open()
+    conversation.language = "zh-CN"
+    (tmp_path / "paper.png").write_bytes(b"%PDF-1.7")
+    shown = ask(Actions(EchoBackend(), store), conversation, "look", [str(tmp_path / "paper.png")])
+    assert "是 PDF 文档" in shown[-1].status and "paper.png" in shown[-1].status
+    failing = Actions(SmallContext(), store)
+    ask(failing, conversation, "word " * 20)
+    assert "对话能容纳 12 个词元" in conversation.exchanges[-1].note
+
+
+def test_only_what_was_in_the_box_leaves_it(store, files):
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+
+    def emptied(box):
+        return "value" in box._constructor_args[0]  # an update holds what was given alone
+
+    assert emptied(ask(actions, conversation)[0].box)
+    for writing in (
+        actions.retry(conversation.id, 1, *CONTROLS),
+        actions.edit(conversation.id, 0, "otherwise", *CONTROLS),
+        actions.ask_aside(conversation.id, "from a panel", [files[0]], *CONTROLS),
+    ):
+        boxes = [shown.box for shown in writing if isinstance(shown.box, gr.MultimodalTextbox)]
+        assert len(boxes) == 2 and not any(map(emptied, boxes))
 
 
 def test_an_answer_can_be_had_again_with_its_settings(store):

@@ -150,6 +150,23 @@ def test_resuming_copies_so_that_two_tabs_do_not_share(store):
     assert [(exchange.answer, exchange.state) for exchange in copy.exchanges[:2]] == [("first", FINISHED), ("half an ans", STOPPED)]
 
 
+def test_a_duplicated_tab_takes_a_line_of_its_own_in_the_history_once_it_differs(store):
+    earlier = store.open()
+    answered(earlier, "one", "first")
+    reloaded, duplicate = store.resume(earlier.id), store.resume(earlier.id, copied=True)
+    assert reloaded.record_id == duplicate.record_id == earlier.record_id
+    reloaded.ask("two").write("", STOPPED)
+    duplicate.ask("three").write("", STOPPED)
+    assert reloaded.record_id == earlier.record_id != duplicate.record_id
+    own = duplicate.record_id
+    duplicate.take_back(1)
+    assert duplicate.record_id == own
+    for differ in (lambda it: it.take_back(0), lambda it: it.ask_again(0), lambda it: it.clear()):
+        again = store.resume(earlier.id, copied=True)
+        differ(again)
+        assert again.record_id != earlier.record_id
+
+
 def test_the_least_recently_used_goes_first_and_takes_its_pictures_along(tmp_path):
     store = ConversationStore(tmp_path, capacity=2, fresh_seconds=0)
     shared, own = store.store_picture(picture("red")), store.store_picture(picture("blue"))

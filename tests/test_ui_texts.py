@@ -30,7 +30,7 @@ def test_a_key_that_a_language_lacks_is_said_in_english(tmp_path):
 
 
 def test_texts_have_their_values():
-    assert say("en", "status.room", count=3) == "There is room for 3 more pictures in this conversation. Clear it to begin another."
+    assert say("en", "status.room", count=3) == "There is room for 3 more pictures in this conversation. Begin a new chat for more."
     assert "3" in say("zh-CN", "status.room", count=3) != say("en", "status.room", count=3)
     assert say("tlh", "status.stopped") == "Stopped."
     with pytest.raises(KeyError):

@@ -80,6 +80,6 @@ def test_the_header_names_the_preset_its_parts_and_what_it_is_good_at(preset, pa
     row = PRESETS[preset]
     shown = header_html(BackendDescription(row.name, row.title, row.good_for, "cpu", row.context_length, row.image_tokens))
     assert f"<h1>{row.title}</h1>" in shown and f">{parts}</span>" in html.unescape(shown)
-    assert shown.endswith(f"{text_html('header.good_for')} {text_html(f'preset.{preset}.good_for')}.</p>")
+    assert shown.endswith(f"{text_html('header.good_for')} {text_html(f'preset.{preset}.good_for')}</p>")
     other = BackendDescription("echo", "Echo", "<trying>", "none", 100, 32)
-    assert header_html(other) == f"<h1>Echo</h1><p>{text_html('header.good_for')} &lt;trying&gt;.</p>"
+    assert header_html(other) == f"<h1>Echo</h1><p>{text_html('header.good_for')} &lt;trying&gt;</p>"

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from ..chat.backends.base import Answer, AnswerStream, Backend, BackendError
 from ..chat.messages import MessageError
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
-from .chat_panel import box_answering, box_filled, box_idle
+from .chat_panel import box_answering, box_filled, box_idle, box_sent
 from .conversation import FAILED, FINISHED, STOPPED, Conversation, ConversationBusy, ConversationExpired, ConversationStore, Run
 from .demo_questions import DemoQuestion
 from .html_as_text import undefuse
@@ -29,6 +30,7 @@ from .settings_panel import settings_from_controls
 from .status_panel import status_html
 from .stored_pictures import StoredPicture
 from .texts import language_of, say
+from .told import tell
 from .view import chat_messages, message_positions, report
 from .waiting_line import Place, WaitingLine
 
@@ -72,11 +74,14 @@ class Actions:
         self._line = WaitingLine(at_once)
         self._prepared: OrderedDict[str, StoredPicture] = OrderedDict()
 
-    def come_back(self, ticket: str | None, request: gr.Request | None = None) -> Shown:
-        """When the page opens: the conversation that this tab had before a reload, or a new one, in the visitor's language."""
+    def come_back(self, ticket: str | None, copied: bool = False, request: gr.Request | None = None) -> Shown:
+        """When the page opens: the conversation that this tab had before a reload, or a new one, in the visitor's language.
+
+        `copied` says that the tab is a duplicate of one that is still open.
+        """
         language = language_of(request)
         try:
-            conversation, note = self._store.resume(ticket), ""
+            conversation, note = self._store.resume(ticket, copied), ""
         except ConversationExpired:
             conversation, note = self._store.open(), say(language, "status.expired") if ticket else ""
         conversation.language = language
@@ -86,6 +91,13 @@ class Actions:
 
     def ask(self, conversation_id: str | None, typed: dict, *controls) -> Iterator[Shown]:
         """Send what is in the box. If a picture is refused nothing is sent: the text and the other pictures stay in the box."""
+        yield from self._ask(conversation_id, typed, controls, box_sent())
+
+    def ask_aside(self, conversation_id: str | None, text: str, files: Sequence[str], *controls) -> Iterator[Shown]:
+        """Send a question that does not come from the box: what is being written there stays. One that is refused takes its place."""
+        yield from self._ask(conversation_id, {"text": text, "files": list(files)}, controls, box_answering())
+
+    def _ask(self, conversation_id: str | None, typed: dict, controls: Sequence, box: gr.MultimodalTextbox) -> Iterator[Shown]:
         conversation = self._find(conversation_id)
         if conversation is None:
             # After a restart the uploads of the earlier run are gone.
@@ -100,14 +112,14 @@ class Actions:
             question = self._take_question(conversation, typed["text"], len(pictures), typed["files"])
         except (Refused, SettingsError) as refusal:
             files = refusal.files if isinstance(refusal, Refused) else typed["files"]
-            yield Shown(box=box_filled(typed["text"], files), status=status_html(str(refusal), warning=True))
+            yield Shown(box=box_filled(typed["text"], files), status=status_html(tell(conversation.language, str(refusal)), warning=True))
             return
         try:
             run = conversation.ask(question, pictures)
         except ConversationBusy:  # another question came while the pictures were opened
             yield _busy(conversation)
             return
-        yield from self._write(conversation, run, settings)
+        yield from self._write(conversation, run, settings, box=box)
 
     def prepare(self, typed: dict) -> None:
         """Open, store and, where the backend can, encode the pictures in the box while the visitor is still writing.
@@ -126,7 +138,7 @@ class Actions:
                     encode(picture.loaded)
 
     def ask_example(self, conversation_id: str | None, example: DemoQuestion, *controls) -> Iterator[Shown]:
-        yield from self.ask(conversation_id, {"text": example.question, "files": [str(example.picture)]}, *controls)
+        yield from self.ask_aside(conversation_id, example.question, [str(example.picture)], *controls)
 
     def retry(self, conversation_id: str | None, message: int, *controls) -> Iterator[Shown]:
         """Answer the question of chat message `message` again, with a new seed."""
@@ -175,7 +187,7 @@ class Actions:
             if text is not None:
                 text = self._take_question(conversation, text, len(conversation.exchanges[position].pictures))
         except (Refused, SettingsError) as refusal:
-            yield self._show(conversation, box=box_idle(), note=str(refusal))
+            yield self._show(conversation, box=box_idle(), note=tell(conversation.language, str(refusal)))
             return
         notices = []
         if seed is not None:
@@ -184,17 +196,24 @@ class Actions:
                 notices.append(say(conversation.language, "status.greedy"))
         yield from self._write(conversation, conversation.ask_again(position, text), settings, notices)
 
-    def _write(self, conversation: Conversation, run: Run, settings: GenerationSettings, notices: Sequence[str] = ()) -> Iterator[Shown]:
-        """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving."""
+    def _write(
+        self,
+        conversation: Conversation,
+        run: Run,
+        settings: GenerationSettings,
+        notices: Sequence[str] = (),
+        box: gr.MultimodalTextbox | None = None,
+    ) -> Iterator[Shown]:
+        """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving. The page shows `box` meanwhile."""
         asked = conversation.exchanges[-1:]  # none, if the conversation was cleared meanwhile
         pictures = [picture for exchange in asked for picture in exchange.pictures]
         if settings.seed is None:
             settings = dataclasses.replace(settings, seed=secrets.randbelow(2**31))  # so that the answer can be had again
         run.prepare(settings)
-        notices = [*notices, *dict.fromkeys(picture.notice for picture in pictures if picture.notice)]
+        notices = [*notices, *dict.fromkeys(tell(conversation.language, picture.notice) for picture in pictures if picture.notice)]
         stream, shown = None, ""
         try:
-            yield self._show(conversation, box=box_answering(), note=_joined(notices), warning=False)
+            yield self._show(conversation, box=box or box_answering(), note=_joined(notices), warning=False)
             with self._line.join() as place:
                 while place.ahead and run.current and not run.stopped:
                     yield Shown(status=status_html(_waiting(place, conversation.language)))
@@ -208,14 +227,14 @@ class Actions:
                         yield Shown()
                         continue
                     shown = text
-                    note = _joined([*notices, *stream.answer.notices])
+                    note = _joined([*notices, *(tell(conversation.language, notice) for notice in stream.answer.notices)])
                     run.write(text, note=note)
                     yield self._show(conversation, note=note, warning=False)
             cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
             note = _joined([report(stream.answer, conversation.language), *notices])
             run.write(shown, STOPPED if cut else FINISHED, note, stream.answer)
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
-            run.write(_written(stream), FAILED, str(fault), _details(stream))
+            run.write(_written(stream), FAILED, tell(conversation.language, str(fault)), _details(stream))
         except Exception:
             logger.exception("The answer failed.")
             run.write(_written(stream), FAILED, say(conversation.language, "status.broken"), _details(stream))
@@ -236,6 +255,8 @@ class Actions:
 
     def _begin_anew(self, box) -> Shown:
         conversation = self._store.open()
+        # The language was forgotten with the conversation; the request that found it gone has it.
+        conversation.language = language_of(LocalContext.request.get(None))
         return Shown(conversation.id, [], box, status_html(say(conversation.language, "status.expired"), warning=True), _settled())
 
     def _show(self, conversation: Conversation, box=None, note: str = "", warning: bool = True) -> Shown:
@@ -262,7 +283,7 @@ class Actions:
                 pictures.append(self._open_picture(file))
                 good.append(file)
             except PictureError as fault:
-                complaints.append(str(fault))
+                complaints.append(tell(conversation.language, str(fault)))
         if complaints:
             raise Refused(" ".join(complaints), good)
         return pictures

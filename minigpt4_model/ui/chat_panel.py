@@ -54,7 +54,12 @@ def box_idle() -> gr.MultimodalTextbox:
 
 
 def box_answering() -> gr.MultimodalTextbox:
-    """The box is empty and offers Stop."""
+    """The box keeps what is in it and offers Stop."""
+    return gr.MultimodalTextbox(submit_btn=False, stop_btn=True)
+
+
+def box_sent() -> gr.MultimodalTextbox:
+    """The box is empty, for what was in it is being answered, and offers Stop."""
     return gr.MultimodalTextbox(value={"text": "", "files": []}, submit_btn=False, stop_btn=True)
 
 

@@ -15,6 +15,7 @@ from .panel import PageParts
 from .settings_panel import build_control, settings_from_controls
 from .status_panel import status_html
 from .texts import ENGLISH, label, language_of, say, text_html
+from .told import tell
 
 _NAMES = ("A", "B")
 MAX_QUESTION_CHARACTERS = 20_000
@@ -86,17 +87,17 @@ def answer_both(page: PageParts, file: str | None, text: str | None, sides: Sequ
         pictures = [load_picture(file)] if file else []
         both = [Side(model, settings_from_controls(controls)) for model, *controls in sides]
     except (PictureError, SettingsError) as refusal:
-        yield _refused(str(refusal))
+        yield _refused(tell(language, str(refusal)))
         return
     # Where neither side names a seed both get the same one, so that chance is no difference between them.
     drawn = secrets.randbelow(2**31)
     both = [dataclasses.replace(side, settings=_seeded(side.settings, drawn)) for side in both]
-    messages = [question(text.strip() if text and text.strip() else "Describe this picture.", pictures)]
+    messages = [question(text.strip() if text and text.strip() else say(language, "chat.describe"), pictures)]
     answers: list[SideAnswer] = []
-    for answers in compare(page.models, messages, both):
-        yield [*_shown(answers), status_html("")]
+    for answers in compare(page.models, messages, both, language):
+        yield [*_shown(answers, language), status_html("")]
     verdict = "" if any(answer.fault for answer in answers) else _verdict(*(answer.text for answer in answers), language)
-    yield [*_shown(answers), status_html(verdict)]
+    yield [*_shown(answers, language), status_html(verdict)]
 
 
 def last_question(page: PageParts, conversation_id: str | None) -> list:
@@ -121,12 +122,12 @@ def _refused(why: str) -> list:
     return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), status_html(why, warning=True)]
 
 
-def _shown(answers: Sequence[SideAnswer]) -> list[str]:
+def _shown(answers: Sequence[SideAnswer], language: str) -> list[str]:
     values = []
     for answer in answers:
         text = answer_markdown(answer.text)
         values += [
-            text if text or not answer.note or answer.fault else "*The answer is empty.*",
+            text if text or not answer.note or answer.fault else f"*{say(language, 'chat.empty')}*",
             status_html(answer.note, warning=answer.fault),
         ]
     return values

@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..chat.backends.base import AnswerStream, Backend, BackendError
+from ..chat.backends.base import Answer, AnswerStream, Backend, BackendError
 from ..chat.messages import MessageError
 from ..chat.pictures import PictureError
 from ..chat.settings import GenerationSettings, SettingsError
 from .pacing import paced
+from .texts import ENGLISH, say
+from .told import tell
 
 logger = logging.getLogger(__name__)
-
-BROKEN = "Something went wrong on the server; its terminal says what."
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class SideAnswer:
     fault: bool = False
 
 
-def compare(backends: Mapping[str, Backend], messages: list[dict], sides: Sequence[Side]) -> Iterator[list[SideAnswer]]:
+def compare(
+    backends: Mapping[str, Backend], messages: list[dict], sides: Sequence[Side], language: str = ENGLISH
+) -> Iterator[list[SideAnswer]]:
     """The answers of all `sides` to `messages`, again and again until all have ended. Closing the iterator stops them.
 
     What one side cannot do becomes its note; the other goes on.
     """
-    runs = [_Run(backends[side.model], messages, side.settings) for side in sides]
+    runs = [_Run(backends[side.model], messages, side.settings, language) for side in sides]
     try:
         while any(run.running for run in runs):
             for run in runs:
@@ -54,7 +56,8 @@ def compare(backends: Mapping[str, Backend], messages: list[dict], sides: Sequen
 
 
 class _Run:
-    def __init__(self, backend: Backend, messages: list[dict], settings: GenerationSettings):
+    def __init__(self, backend: Backend, messages: list[dict], settings: GenerationSettings, language: str):
+        self._language = language
         self.shown = SideAnswer()
         self.running = True
         self._stream: AnswerStream | None = None
@@ -80,27 +83,28 @@ class _Run:
             self.shown = SideAnswer(text)
             return
         self.running = False
-        self.shown = SideAnswer(self._stream.answer.text, _ending(self._stream))
+        self.shown = SideAnswer(self._stream.answer.text, _ending(self._stream.answer, self._language))
 
     def _guarded(self, step) -> None:
         try:
             step()
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
-            self._fail(str(fault))
+            self._fail(tell(self._language, str(fault)))
         except Exception:
             logger.exception("One side of a comparison failed.")
-            self._fail(BROKEN)
+            self._fail(say(self._language, "status.broken"))
 
     def _fail(self, why: str) -> None:
         self.running = False
         self.shown = SideAnswer(self._stream.answer.text if self._stream else "", why, fault=True)
 
 
-def _ending(stream: AnswerStream) -> str:
-    answer = stream.answer
+def _ending(answer: Answer, language: str) -> str:
     count = answer.usage.completion_tokens
-    cut = {"length": "cut at the longest answer allowed", "cancelled": "stopped"}.get(answer.finish_reason, "")
-    return " · ".join(filter(None, [f"{count} token{'s' if count != 1 else ''}", cut, *answer.notices]))
+    endings = {"length": "status.cut", "cancelled": "status.stopped"}
+    ending = say(language, endings[answer.finish_reason]) if answer.finish_reason in endings else ""
+    notices = [tell(language, notice) for notice in answer.notices]
+    return " · ".join(filter(None, [say(language, "status.token" if count == 1 else "status.tokens", count=count), ending, *notices]))
 
 
 def agreement(one: str, other: str) -> tuple[float, int]:

@@ -88,12 +88,16 @@ class Run:
 class Conversation:
     """Exchanges in order, and at most one run that writes the last answer. Safe to call from several threads."""
 
-    def __init__(self, exchanges: Sequence[Exchange] = (), record_id: str | None = None, title: str = ""):
-        """`record_id` names it in the browser's history, also after a reload, which changes its `id`; `title` is a person's name for it."""
+    def __init__(self, exchanges: Sequence[Exchange] = (), record_id: str | None = None, title: str = "", copied: bool = False):
+        """`record_id` names it in the browser's history, also after a reload, which changes its `id`; `title` is a person's name for it.
+
+        Another tab goes on with the one that this is `copied` from: it takes a name of its own as soon as they differ.
+        """
         self.id = secrets.token_urlsafe(24)
         self.language = "en"  # of the visitor's page
         self.record_id = record_id or secrets.token_urlsafe(12)
         self.title = title
+        self._copied = copied
         self._exchanges = list(exchanges)
         self._lock = threading.RLock()
         self._run: Run | None = None
@@ -117,6 +121,7 @@ class Conversation:
             if self.busy:
                 raise ConversationBusy
             self._exchanges.append(Exchange(question, tuple(pictures)))
+            self._part()
             return self._start()
 
     def ask_again(self, position: int, question: str | None = None) -> Run:
@@ -128,6 +133,7 @@ class Conversation:
             asked = self._at(position)
             self.stop()
             self._exchanges[position:] = [Exchange(asked.question if question is None else question, asked.pictures)]
+            self._part()
             return self._start()
 
     def take_back(self, position: int) -> Exchange:
@@ -137,6 +143,7 @@ class Conversation:
             self.stop()
             self._run = None
             del self._exchanges[position:]
+            self._part()
             return asked
 
     def clear(self) -> None:
@@ -144,7 +151,7 @@ class Conversation:
             self.stop()
             self._run = None
             self._exchanges.clear()
-            self.record_id, self.title = secrets.token_urlsafe(12), ""
+            self.record_id, self.title, self._copied = secrets.token_urlsafe(12), "", False
 
     def stop(self) -> None:
         """Stop the answer that is being written, if one is; what there is of it stays."""
@@ -176,6 +183,11 @@ class Conversation:
             raise IndexError(f"There is no question number {position + 1}.")
         return self._exchanges[position]
 
+    def _part(self) -> None:
+        """From now on this differs from what it was copied from."""
+        if self._copied:
+            self.record_id, self._copied = secrets.token_urlsafe(12), False
+
     def _start(self) -> Run:
         self._run = Run(self)
         return self._run
@@ -197,8 +209,8 @@ class ConversationStore:
         self._fresh_seconds = fresh_seconds
         self._fresh: dict[Path, float] = {}
 
-    def open(self, exchanges: Sequence[Exchange] = (), record_id: str | None = None, title: str = "") -> Conversation:
-        conversation = Conversation(exchanges, record_id, title)
+    def open(self, exchanges: Sequence[Exchange] = (), record_id: str | None = None, title: str = "", copied: bool = False) -> Conversation:
+        conversation = Conversation(exchanges, record_id, title, copied)
         with self._lock:
             self._keep(conversation)
         return conversation
@@ -213,14 +225,15 @@ class ConversationStore:
             self._keep(conversation)
             return conversation
 
-    def resume(self, conversation_id: str) -> Conversation:
+    def resume(self, conversation_id: str, copied: bool = False) -> Conversation:
         """A copy of that conversation under a new id, for a page that was reloaded. Raises `ConversationExpired`.
 
-        A copy, since a browser's "duplicate tab" looks like a reload, and two tabs must not write into one conversation.
+        A copy, since a browser's "duplicate tab" looks much like a reload, and two tabs must not write into one conversation. `copied`
+        says that the page knows of the other tab.
         """
         earlier = self.get(conversation_id)
         exchanges = [dataclasses.replace(e, state=STOPPED) if e.state == WAITING else e for e in earlier.exchanges]
-        return self.open(exchanges, earlier.record_id, earlier.title)
+        return self.open(exchanges, earlier.record_id, earlier.title, copied)
 
     def drop_idle(self) -> None:
         """Forget the conversations that were not used for long."""

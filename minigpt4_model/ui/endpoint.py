@@ -11,7 +11,7 @@ from ..chat.backends.base import Backend, BackendError
 from ..chat.messages import MessageError, question, text_message
 from ..chat.pictures import PictureError
 from ..chat.settings import SettingsError
-from .panel import MAX_ANSWERS
+from .panel import ANSWER, MAX_ANSWERS
 
 
 def add_ask_endpoint(backend: Backend) -> None:
@@ -39,6 +39,6 @@ def add_ask_endpoint(backend: Backend) -> None:
         api_name="ask",
         api_description="Ask a question about pictures, which are files; the answer is a text that grows.",
         concurrency_limit=MAX_ANSWERS,
-        concurrency_id="answer",
+        concurrency_id=ANSWER,
         show_progress="hidden",
     )

@@ -7,12 +7,16 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from ..serving.health import Check
 from ..serving.limits import RateLimit
 from ..serving.visitors import Visitor
+from .panel import ANSWER, LOOK
 from .private_files import PrivatePage, named_files
+from .texts import language_of
+from .told import tell
 
 # What the page asks for. Gradio offers more: a proxy to other hosts, its own monitoring, an editor of the running program, …
 _DOORS = {
@@ -31,8 +35,9 @@ _ASKING = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/
 MAX_BODY_BYTES = 16_000_000
 # Pictures in one upload, and the bytes between them.
 MAX_FILES = 10
-# Requests of one address a minute: uploads for each question that it may ask, and attempts to log in.
+# Requests of one address a minute: uploads and looks back at answers for each question that it may ask, and attempts to log in.
 UPLOADS_PER_QUESTION = 5
+LOOKS_PER_QUESTION = 2
 LOGINS_PER_MINUTE = 10
 
 NOT_YOURS = "That picture is not, or no longer, among yours on this server. Remove it and attach it again."
@@ -69,6 +74,7 @@ class Gate:
         self._questions = questions
         self._checks = checks
         self._uploads = RateLimit(questions.per_minute * UPLOADS_PER_QUESTION)
+        self._looks = RateLimit(questions.per_minute * LOOKS_PER_QUESTION)
         self._logins = RateLimit(LOGINS_PER_MINUTE)
         self._max_upload_bytes = MAX_FILES * (max_file_bytes + 10_000)
 
@@ -84,11 +90,12 @@ class Gate:
             await self._admit(path, scope, receive, send)
         except Refusal as refusal:
             headers = {"Retry-After": str(int(refusal.retry_after) + 1)} if refusal.retry_after else {}
+            told = tell(language_of(Request(scope)), str(refusal))
             # Gradio's page shows the detail of the one, and the text of the other.
             response = (
-                PlainTextResponse(str(refusal), refusal.status, headers)
+                PlainTextResponse(told, refusal.status, headers)
                 if path.rstrip("/") == _UPLOAD
-                else JSONResponse({"detail": str(refusal)}, refusal.status, headers)
+                else JSONResponse({"detail": told}, refusal.status, headers)
             )
             await response(scope, receive, send)
 
@@ -153,16 +160,19 @@ class Gate:
         for file in named_files(sent):
             if not self._page.grants.allows(file, visitor.key):
                 raise Refusal(403, NOT_YOURS)
-        if path.startswith(_ASKING) and self._is_question(path, sent):
+        work = self._work(path, sent) if path.startswith(_ASKING) else ""
+        if work == ANSWER:
             _take(self._questions, visitor, "questions")
+        elif work == LOOK:
+            _take(self._looks, visitor, "looks back at answers")
 
-    def _is_question(self, path: str, sent) -> bool:
-        """Whether the model will have to answer. Public endpoints are counted all: each of them asks it."""
+    def _work(self, path: str, sent) -> str:
+        """What the model will have to do: ANSWER, LOOK or something else. Public endpoints are counted all: each of them asks it."""
         if not path.startswith("/gradio_api/queue/join"):
-            return True
+            return ANSWER
         number = sent.get("fn_index") if isinstance(sent, dict) else None
         action = self._page.fns.get(number) if isinstance(number, int) else None
-        return action is not None and action.concurrency_id == "answer"
+        return action.concurrency_id if action is not None else ""
 
 
 def _take(limit: RateLimit, visitor: Visitor, what: str) -> None:

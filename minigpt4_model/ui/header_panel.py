@@ -1,4 +1,5 @@
-"""The top of the page: what this is, which preset runs, what it is made of and what it is good at; and a button for each panel."""
+"""The top of the page: what this is, which preset runs, what it is made of and what it is good at; a button for
+each panel, and one that begins anew."""
 
 import html
 import re
@@ -14,8 +15,13 @@ from .texts import text_html
 
 def build_header_panel(description: BackendDescription, panels: Sequence[tuple[str, str]]) -> None:
     """`panels`: the name and the icon of each, in the order of their buttons."""
-    buttons = "".join(panel_button(name, picture) for name, picture in panels)
+    buttons = new_button() + "".join(panel_button(name, picture) for name, picture in panels)
     gr.HTML(f"<div>{header_html(description)}</div><nav>{buttons}</nav>", elem_id="header")
+
+
+def new_button() -> str:
+    """A button that presses the hidden one of the page with the id `new`; `page.js` makes it work."""
+    return f'<button type="button" data-press="new">{icon("new")}{text_html("header.new")}</button>'
 
 
 def panel_button(name: str, picture: str) -> str:
@@ -35,7 +41,7 @@ def header_html(description: BackendDescription) -> str:
         parts = f'<span class="parts" title="{html.escape(details)}">{html.escape(" → ".join(names))}</span><span class="dot"> · </span>'
         if good_for == html.escape(preset.good_for):
             good_for = text_html(f"preset.{preset.name}.good_for")
-    return f"<h1>{html.escape(description.title)}</h1><p>{parts}{text_html('header.good_for')} {good_for}.</p>"
+    return f"<h1>{html.escape(description.title)}</h1><p>{parts}{text_html('header.good_for')} {good_for}</p>"
 
 
 def _name(part: str) -> str:

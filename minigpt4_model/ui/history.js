@@ -195,6 +195,7 @@
     const found = lines.filter((line) => wanted.split(/\s+/).every((word) => line.text.includes(word) || line.title.toLowerCase().includes(word)));
     found.sort((one, other) => other.saved.localeCompare(one.saved));
     list.replaceChildren(...found.map(lineItem));
+    for (const part of document.querySelectorAll("#history-search, #history-clear")) part.hidden = !lines.length;
     const empty = document.querySelector("#history-empty");
     if (empty) empty.textContent = found.length ? "" : text(lines.length ? "nothing" : "empty");
   };

@@ -15,7 +15,8 @@ from .conversation import Conversation
 from .panel import PageParts
 from .restoring import restore
 from .status_panel import status_html
-from .texts import text_html
+from .texts import language_of, text_html
+from .told import tell
 from .transcribing import HISTORY_SIDE, transcribe
 from .transcript import TranscriptError, read_transcript, write_transcript
 
@@ -59,9 +60,9 @@ def open_record(page: PageParts, conversation_id: str | None, record: str, reque
         record_id, document = _read_record(record)
         conversation = restore(read_transcript(document), page.store, page.backend.description, record_id)
     except TranscriptError as refusal:
-        return Shown(status=status_html(str(refusal), warning=True))
+        return Shown(status=status_html(tell(language_of(request), str(refusal)), warning=True))
     page.actions.stop(conversation_id)
-    return page.actions.come_back(conversation.id, request)._replace(box=box_idle())
+    return page.actions.come_back(conversation.id, request=request)._replace(box=box_idle())
 
 
 def _read_record(record: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import gradio as gr
 
 STYLE = Path(__file__).with_name("style.css")
 # What the page begins with, in this order.
-SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "pictures.js", "meter.js", "history.js", "share.js"))
+SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "ticket.js", "pictures.js", "meter.js", "history.js", "share.js"))
 
 
 def build_theme() -> gr.themes.Base:

@@ -22,9 +22,10 @@ from ..chat.messages import MessageError
 from ..chat.pictures import PictureError
 from ..chat.settings import SettingsError
 from .conversation import WAITING, Conversation, Exchange
-from .panel import PageParts
+from .panel import LOOK, PageParts
 from .stored_pictures import StoredPicture
 from .texts import label, language_of, load_texts, say
+from .told import tell
 
 SCRIPT = Path(__file__).with_name("looked.js")
 PICTURE_SIDE = 480
@@ -65,7 +66,7 @@ def build(page: PageParts) -> None:
         try:
             inspection = backend.inspect(messages, found[number].answer, *_how(found[number]))
         except (BackendError, MessageError, PictureError, SettingsError) as fault:
-            return None, {"fault": str(fault)}
+            return None, {"fault": tell(language, str(fault))}
         kept = LookedAt(messages, found[number], inspection)
         return kept, view_of(inspection, page.find(conversation_id).pictures, language)
 
@@ -78,11 +79,11 @@ def build(page: PageParts) -> None:
             ids, settings = _how(kept.exchange)
             found = backend.weigh(kept.messages, kept.exchange.answer, first, end, ids, settings)
         except (BackendError, MessageError, PictureError, SettingsError, IndexError) as fault:
-            return {**reply, "fault": str(fault)}
+            return {**reply, "fault": tell(language_of(request), str(fault))}
         return {**reply, "pictures": [[round(weight, 5) for weight in row] for row in found.pictures]}
 
     page.on_settled(offer, [], [which, look, looked_at, view])
-    wired = {**page.quick, "concurrency_limit": 2, "concurrency_id": "look"}
+    wired = {**page.quick, "concurrency_limit": 2, "concurrency_id": LOOK}
     look.click(look_back, [page.conversation, which], [looked_at, view], **{**wired, "show_progress": "minimal"})
     view.select(weigh, [looked_at], [weights], **wired)
     weights.change(None, [weights], None, js="(found) => document.dispatchEvent(new CustomEvent('weighed', {detail: found}))", **page.quick)

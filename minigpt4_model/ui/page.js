@@ -37,6 +37,10 @@ window.minigpt4 = {
     }).observe(document.documentElement, { childList: true, subtree: true });
     soon();
   },
+  // On a narrow screen a panel lies over the chat: it closes where the chat is what matters next.
+  showChat() {
+    if (!matchMedia("(min-width: 901px)").matches && this.openedPanel()) this.openPanel("");
+  },
   openedPanel() {
     const panel = document.querySelector("#dock > [data-open]");
     return panel ? panel.id.slice(6) : "";
@@ -48,6 +52,13 @@ document.addEventListener("click", (event) => {
   if (!opener) return;
   const name = opener.dataset.panel;
   window.minigpt4.openPanel(name === window.minigpt4.openedPanel() ? "" : name);
+});
+
+// Any element with data-press="ID" presses the page's own button of that id.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-press]");
+  const pressed = opener && document.getElementById(opener.dataset.press);
+  if (pressed) pressed.click();
 });
 
 document.addEventListener("keydown", (event) => {

@@ -48,9 +48,11 @@ PANELS = [
 
 
 # The conversation's id lives as long as the tab: it survives a reload and is not shared with other tabs. Where storage is
-# forbidden (an embedded page), a reload begins a new conversation.
-_READ_TICKET = "() => { try { return sessionStorage.getItem('minigpt4-conversation') || '' } catch { return '' } }"
-_KEEP_TICKET = "(id) => { try { sessionStorage.setItem('minigpt4-conversation', id) } catch {} return id }"
+# forbidden (an embedded page), a reload begins a new conversation. `ticket.js` knows whether another tab has the same.
+_READ_TICKET = "() => window.minigpt4.readTicket()"
+_KEEP_TICKET = "(id) => window.minigpt4.keepTicket(id)"
+
+_SHOW_CHAT = "(id) => { window.minigpt4.showChat(); return id }"
 
 
 def build_page(
@@ -75,6 +77,7 @@ def build_page(
     with PrivatePage(title=about.title, analytics_enabled=False, fill_height=True) as page:
         conversation, settled = gr.State(None), gr.State("")
         ticket = gr.Textbox(visible="hidden", label="Conversation", elem_id="ticket")
+        copied = gr.Checkbox(False, visible="hidden", label="Another tab has this conversation")
         build_header_panel(about, [*((panel.name, panel.icon) for panel in PANELS), ("settings", "settings")])
         if notice:
             gr.HTML(f'<p role="note">{html.escape(notice)}</p>', elem_id="notice")
@@ -94,7 +97,8 @@ def build_page(
                 for panel in PANELS:
                     with _panel_column(panel.name, panel.wide):
                         panel.build(parts)
-        # Pressed by `pictures.js` alone.
+        # Pressed by `page.js` and `pictures.js` alone.
+        new = gr.Button("", visible="hidden", elem_id="new")
         rearrange = gr.Button("", visible="hidden", elem_id="rearrange")
         prepare = gr.Button("", visible="hidden", elem_id="prepare")
         ready = gr.HTML("", elem_id="ready")
@@ -102,6 +106,7 @@ def build_page(
             add_ask_endpoint(backend)
 
         _wire_chat(parts)
+        new.click(parts.actions.clear, [conversation], parts.shown, js=_SHOW_CHAT, **parts.quick)
         parts.on_settled(lambda now: meter_html(now, about), [], [meter])
         # The pictures in the box are put in another order in the browser alone: `pictures.js`.
         prepare.click(parts.actions.prepare, [box], None, **parts.quick)
@@ -110,7 +115,7 @@ def build_page(
             wire_feedback(parts, feedback, judging)
         keep_ticket = {"fn": None, "inputs": [ticket], "outputs": [ticket], "js": _KEEP_TICKET, "api_visibility": "private"}
         conversation.change(lambda conversation_id: conversation_id, [conversation], [ticket], **parts.quick).then(**keep_ticket)
-        opened = page.load(parts.actions.come_back, [ticket], parts.shown, js=_READ_TICKET, **parts.quick)
+        opened = page.load(parts.actions.come_back, [ticket, copied], parts.shown, js=_READ_TICKET, **parts.quick)
         opened.then(partial(str, '<span id="app-ready"></span>'), None, ready, **parts.quick)
     page.queue(max_size=limits.max_waiting, api_open=False, default_concurrency_limit=MAX_ANSWERS)
     return page
@@ -147,5 +152,4 @@ def _wire_chat(parts: PageParts) -> None:
     chat.retry(retry, [conversation, *controls], **answering)
     chat.edit(edit, [conversation, *controls], **answering)
     chat.undo(undo, [conversation], parts.shown, **quick)
-    chat.clear(actions.clear, [conversation], parts.shown, **quick)
     box.stop(actions.stop, [conversation], None, **quick)

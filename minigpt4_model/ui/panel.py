@@ -18,6 +18,8 @@ from .demo_questions import DemoQuestion
 
 # Answers being written or in line for it (`waiting_line.py`); those who come later wait in Gradio's own queue.
 MAX_ANSWERS = 32
+# What events make the model do, as Gradio's `concurrency_id`: the gate counts both.
+ANSWER, LOOK = "answer", "look"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class PageParts:
             "show_progress": "minimal",
             "show_progress_on": self.chat,
             "concurrency_limit": MAX_ANSWERS,
-            "concurrency_id": "answer",
+            "concurrency_id": ANSWER,
         }
 
     def ask_on(self, event: Callable, question: Callable[..., tuple[str, Sequence[str]]], inputs: Sequence = ()):
@@ -73,7 +75,7 @@ class PageParts:
         def send(conversation_id, *values):
             given, controls = values[: len(inputs)], values[len(inputs) :]
             text, files = question(*given)
-            yield from self.actions.ask(conversation_id, {"text": text, "files": list(files)}, *controls)
+            yield from self.actions.ask_aside(conversation_id, text, files, *controls)
 
         return event(send, [self.conversation, *inputs, *self.controls], **self.answering)
 

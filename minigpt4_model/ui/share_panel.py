@@ -22,6 +22,7 @@ from .snippets import AskedTurn, curl_snippet, python_snippet
 from .status_panel import status_html
 from .stored_pictures import StoredPicture
 from .texts import ENGLISH, label, language_of, say, text_html
+from .told import tell
 from .transcribing import transcribe
 from .transcript import TranscriptError, read_transcript, write_transcript
 from .transcript_pages import render_html, render_markdown
@@ -104,9 +105,9 @@ def import_file(page: PageParts, conversation_id: str | None, document: str, req
     try:
         conversation = restore(read_transcript(document), page.store, page.backend.description)
     except TranscriptError as refusal:
-        return Shown(status=status_html(str(refusal), warning=True))
+        return Shown(status=status_html(tell(language_of(request), str(refusal)), warning=True))
     page.actions.stop(conversation_id)
-    return page.actions.come_back(conversation.id, request)._replace(box=box_idle())
+    return page.actions.come_back(conversation.id, request=request)._replace(box=box_idle())
 
 
 def describe_answer(page: PageParts, conversation: Conversation, address: str):
@@ -135,7 +136,7 @@ def open_link(page: PageParts, fragment: str, language: str = ENGLISH) -> list:
     try:
         link = read_link(fragment, list(examples))
     except LinkError as refusal:
-        return [gr.skip(), status_html(str(refusal), warning=True), *unchanged]
+        return [gr.skip(), status_html(tell(language, str(refusal)), warning=True), *unchanged]
     if link is None:
         return [gr.skip(), gr.skip(), *unchanged]
     notes = [say(language, "share.opened")]

@@ -13,6 +13,7 @@ from .conversation import FAILED, STOPPED, WAITING, Exchange
 from .html_as_text import answer_markdown, defuse
 from .stored_pictures import StoredPicture
 from .texts import ENGLISH, say
+from .told import tell
 
 
 def chat_messages(exchanges: Sequence[Exchange], language: str = ENGLISH) -> list[dict]:
@@ -64,7 +65,7 @@ def report(answer: Answer, language: str = ENGLISH) -> str:
     """The status line about a finished answer: tokens, seconds, tokens per second, how it ended, notices."""
     endings = {"length": "status.cut", "cancelled": "status.stopped"}
     ending = say(language, endings[answer.finish_reason]) if answer.finish_reason in endings else ""
-    return " · ".join(part for part in (figures(answer, language), ending, *answer.notices) if part)
+    return " · ".join(part for part in (figures(answer, language), ending, *(tell(language, notice) for notice in answer.notices)) if part)
 
 
 def figures(answer: Answer, language: str = ENGLISH) -> str:

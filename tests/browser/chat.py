@@ -49,11 +49,14 @@ class Chat:
         expect(self.status).to_contain_text("token")
         expect(self.send_button).to_be_visible()
 
+    def begin_anew(self) -> None:
+        self.page.locator("#header [data-press=new]").click()
+
     @staticmethod
     def url_of(name: str) -> re.Pattern:
         """The address of an upload that is called `name`."""
         return re.compile(rf"/{re.escape(name)}\.\w+$")
 
     def press(self, name: str) -> None:
-        """The last button of that name in the chat: Retry, Undo, Edit, Clear."""
+        """The last button of that name in the chat: Retry, Undo, Edit."""
         self.page.locator("#chat").get_by_role("button", name=name, exact=True).last.click()

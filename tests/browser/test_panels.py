@@ -51,7 +51,7 @@ def test_history_is_kept_found_renamed_opened_and_deleted(visit, echo_url):
     page = visit(echo_url)
     chat = Chat(page)
     chat.ask("a first <b>question</b>", png(64, 48))
-    chat.press("Clear")
+    chat.begin_anew()
     expect(chat.answers).to_have_count(0)
     chat.ask("something else")
     page.reload()
@@ -89,6 +89,32 @@ def test_history_is_kept_found_renamed_opened_and_deleted(visit, echo_url):
     expect(lines(page)).to_contain_text("something else")
 
 
+def test_a_duplicated_tab_has_a_line_of_its_own_once_it_goes_on(visit, echo_url):
+    page = visit(echo_url)
+    chat = Chat(page)
+    chat.ask("shared")
+    page.reload()
+    page.wait_for_selector("#app-ready", state="attached")
+    chat.ask("after a reload")
+    # What a browser does when a tab is duplicated: another page, with a copy of what the tab has stored for its session.
+    stored = page.evaluate("JSON.stringify({...sessionStorage})")
+    other = page.context.new_page()
+    other.add_init_script(
+        f"if (!sessionStorage.length) for (const [key, value] of Object.entries({stored})) sessionStorage.setItem(key, value)"
+    )
+    other.goto(echo_url)
+    other.wait_for_selector("#app-ready", state="attached")
+    duplicate = Chat(other)
+    expect(duplicate.questions).to_have_text(["shared", "after a reload"])
+    duplicate.ask("only in the duplicate")
+    chat.ask("only in the first")
+    open_panel(page, "history")
+    expect(lines(page)).to_have_count(2)
+    kept = page.evaluate("minigpt4History.all()")
+    assert sorted(line["questions"] for line in kept) == [3, 3]
+    assert sum("only in the duplicate" in line["text"] for line in kept) == sum("only in the first" in line["text"] for line in kept) == 1
+
+
 def test_a_browser_that_is_full_says_so_and_loses_nothing(visit, echo_url):
     page = visit(echo_url)
     chat = Chat(page)
@@ -117,7 +143,7 @@ def test_nothing_is_kept_when_a_visitor_does_not_want_it(visit, echo_url):
     page.locator("#history-keep").uncheck()
     chat.ask("not to be kept")
     page.locator("#history-keep").check()
-    chat.press("Clear")
+    chat.begin_anew()
     expect(chat.answers).to_have_count(0)
     chat.ask("to be kept")
     expect(lines(page)).to_have_count(1)

@@ -44,7 +44,7 @@ def describe(chat: Chat, picture: Path) -> str:
     expect(chat.status).to_contain_text("token", timeout=120_000)
     expect(chat.pictures).to_have_count(1)
     answer = chat.answers.last.inner_text()
-    chat.press("Clear")
+    chat.begin_anew()
     expect(chat.answers).to_have_count(0)
     return answer
 
