@@ -12,13 +12,10 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from minigpt4_model.chat.backends.flags import LOADING, add_placement_flags
+from minigpt4_model.chat.backends.flags import add_backend_flags, backend_options, check_backend_flags, model_named
 from minigpt4_model.presets import DEFAULT_PRESET, PRESETS
-from minigpt4_model.serving.flags import add_api_flags, api_options
+from minigpt4_model.serving.flags import add_address_flags, add_api_flags, api_options
 from minigpt4_model.serving.operator_flags import add_operator_flags, build_front, flags_from_environment
-
-BACKENDS = ("torch", "openai", "echo")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,35 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Presets: " + "; ".join(f"{preset.name} is good for {preset.good_for}" for preset in PRESETS.values()) + ".",
     )
     model = parser.add_argument_group("what answers")
-    model.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help="the model's parts (default: %(default)s)")
-    model.add_argument("--model", metavar="DIR", help="a directory with a model, instead of the preset's own files")
-    model.add_argument("--local-dir", metavar="DIR", help="a folder with files of a full-size preset: only the rest is downloaded")
-    model.add_argument(
-        "--backend",
-        default="torch",
-        choices=BACKENDS,
-        help="torch computes here, openai asks the server at --base-url, echo repeats what it gets (default: %(default)s)",
-    )
-    model.add_argument("--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai, such as vLLM's: http://…/v1")
-    model.add_argument("--served-model", metavar="NAME", help="which of that server's models; its key is read from OPENAI_API_KEY")
-    model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps … (default: the best there is)")
-    model.add_argument("--dtype", default="auto", choices=DTYPES, help="precision of the weights (default: what suits the device)")
-    model.add_argument(
-        "--load-in-8bit",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="LLM in 8 bits: half the memory of float16; on CUDA, and on the CPU, slowly",
-    )
-    model.add_argument(
-        "--load-in-4bit",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="LLM in 4 bits: a quarter of the memory; on CUDA, and on the CPU, slowly",
-    )
-    model.add_argument(
-        "--image-size", type=int, metavar="N", help="read pictures at N x N pixels, a multiple of the ViT's patch (default: as trained)"
-    )
-    add_placement_flags(model)
+    add_backend_flags(model)
     model.add_argument(
         "--compare-with",
         metavar="P|DIR",
@@ -64,19 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     page = parser.add_argument_group("where the page is")
     # A Space sets these two variables.
-    page.add_argument(
-        "--host",
-        metavar="H",
-        default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1",
-        help="address to listen on; 0.0.0.0 lets the local network in (default: %(default)s)",
-    )
-    page.add_argument(
-        "--port",
-        metavar="N",
-        type=int,
-        default=os.environ.get("GRADIO_SERVER_PORT") or "7860",
-        help="port to listen on; 0 takes a free one (default: %(default)s)",
-    )
+    host, port = (os.environ.get(f"GRADIO_SERVER_{name}") for name in ("NAME", "PORT"))
+    add_address_flags(page, host or "127.0.0.1", port or "7860")
     page.add_argument(
         "--share", action=argparse.BooleanOptionalAction, default=False, help="also open a public address through Gradio's tunnel"
     )
@@ -91,16 +49,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_api_flags(api)
     add_operator_flags(parser)
+    parser.set_defaults(preset=DEFAULT_PRESET)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args([*flags_from_environment(parser, os.environ), *(sys.argv[1:] if argv is None else argv)])
-    if args.load_in_8bit and args.load_in_4bit:
-        parser.error("--load-in-8bit and --load-in-4bit exclude each other: choose one.")
-    if (args.backend == "openai") != bool(args.base_url):
-        parser.error("--backend openai and --base-url URL belong together: give both or neither.")
+    check_backend_flags(parser, args)
     if args.compare_with and args.backend != "torch":
         parser.error("--compare-with loads a second model here: it needs --backend torch.")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -233,15 +189,8 @@ def _open_backend(args: argparse.Namespace):
     from minigpt4_model.chat.backends import open_backend
 
     if args.backend == "torch":
-        print(f"Loading {args.model or 'preset ' + args.preset} …", flush=True)
-    return open_backend(
-        args.backend,
-        preset=args.preset,
-        model=args.model,
-        base_url=args.base_url,
-        served_model=args.served_model,
-        **{name: getattr(args, name) for name in LOADING},
-    )
+        print(f"Loading {model_named(args)} …", flush=True)
+    return open_backend(args.backend, **backend_options(args))
 
 
 if __name__ == "__main__":

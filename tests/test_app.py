@@ -16,6 +16,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
+from minigpt4_model.chat import ask
+from minigpt4_model.chat.backends.flags import LOADING, model_named
+from minigpt4_model.evaluation import bench
+from minigpt4_model.serving import serve
+from minigpt4_model.serving.operator_flags import flags_from_environment
 from minigpt4_model.ui.demo_questions import load_demo_questions
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +60,25 @@ def test_flags_that_cannot_be_are_named(flags, told, capsys):
         code = leaving.code
     assert code in (1, 2)
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("owner", [app, serve], ids=["page", "serve"])
+def test_the_command_line_wins_over_the_environment(owner, monkeypatch):
+    parser = owner.build_parser()
+    given = {"MINIGPT4_PRESET": "vicuna-7b", "MINIGPT4_LOAD_IN_8BIT": "0", "MINIGPT4_DTYPE": "auto", "MINIGPT4_PORT": "1234"}
+    args = parser.parse_args([*flags_from_environment(parser, given), "--model", "mine", "--load-in-4bit", "--port", "0"])
+    assert model_named(args) == "mine" and args.load_in_4bit and not args.load_in_8bit and args.port == 0
+    assert model_named(parser.parse_args(flags_from_environment(parser, given))) == "preset vicuna-7b"
+
+
+@pytest.mark.parametrize("owner", [serve, ask, bench], ids=["serve", "ask", "bench"])
+def test_the_model_is_chosen_by_the_same_flags_everywhere(owner):
+    def told(parser):
+        return {action.dest: (action.option_strings, action.choices, action.help) for action in parser._actions}
+
+    page, other = told(app.build_parser()), told(owner.build_parser())
+    wanted = ("preset", "model", *LOADING)
+    assert {name: other[name] for name in wanted} == {name: page[name] for name in wanted}
 
 
 def test_a_port_in_use_is_told_before_anything_is_loaded(capsys):

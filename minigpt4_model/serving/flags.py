@@ -1,7 +1,15 @@
-"""The flags of the API, the same for the page's server and for the API alone."""
+"""The flags of a server and of its API, the same for the page's server and for the API alone."""
 
 import argparse
 from pathlib import Path
+
+
+def add_address_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, host: str, port: int | str) -> None:
+    """Where a server listens; `host` and `port` are the defaults."""
+    parser.add_argument(
+        "--host", metavar="H", default=host, help="address to listen on; 0.0.0.0 lets the local network in (default: %(default)s)"
+    )
+    parser.add_argument("--port", metavar="N", type=int, default=port, help="port to listen on; 0 takes a free one (default: %(default)s)")
 
 
 def add_api_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 
-from ..chat.backends import BACKENDS, open_backend
+from ..chat.backends import open_backend
 from ..chat.backends.base import BackendError
-from ..chat.backends.flags import add_model_flags, model_options
-from .flags import add_api_flags, api_options
+from ..chat.backends.flags import add_backend_flags, backend_options, check_backend_flags, model_named
+from .flags import add_address_flags, add_api_flags, api_options
 from .operator_flags import add_operator_flags, build_front, flags_from_environment
 
 
@@ -22,18 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="docs/api.md has examples for Python, curl and Open WebUI.",
         allow_abbrev=False,
     )
-    model = parser.add_argument_group("what answers")
-    add_model_flags(model)
-    model.add_argument(
-        "--backend", choices=list(BACKENDS), default="torch", help="torch computes here, echo repeats what it gets (default: %(default)s)"
-    )
-    model.add_argument("--base-url", metavar="URL", help="the OpenAI-compatible server of --backend openai")
-    model.add_argument("--served-model", metavar="NAME", help="which of that server's models; its key is read from OPENAI_API_KEY")
-    where = parser.add_argument_group("where the API is")
-    where.add_argument(
-        "--host", metavar="H", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets the network in (default: %(default)s)"
-    )
-    where.add_argument("--port", metavar="N", type=int, default=8000, help="port to listen on; 0 takes a free one (default: %(default)s)")
+    add_backend_flags(parser.add_argument_group("what answers"))
+    add_address_flags(parser.add_argument_group("where the API is"), "127.0.0.1", 8000)
     add_api_flags(parser.add_argument_group("who may use it"))
     add_operator_flags(parser)
     return parser
@@ -42,8 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args([*flags_from_environment(parser, os.environ), *(sys.argv[1:] if argv is None else argv)])
-    if (args.backend == "openai") != bool(args.base_url):
-        parser.error("--backend openai and --base-url URL belong together: give both or neither.")
+    check_backend_flags(parser, args)
     try:
         return _serve(args)
     except KeyboardInterrupt:
@@ -59,8 +48,8 @@ def _serve(args: argparse.Namespace) -> int:
         front_of = build_front(args)
         listener = listen(args.host, args.port)
         if args.backend == "torch":
-            print(f"Loading {args.model or 'preset ' + (args.preset or 'pocket')} …", flush=True)
-        backend = open_backend(args.backend, **model_options(args), base_url=args.base_url, served_model=args.served_model)
+            print(f"Loading {model_named(args)} …", flush=True)
+        backend = open_backend(args.backend, **backend_options(args))
     except (BackendError, ValueError, OSError) as fault:
         print(fault, file=sys.stderr)
         return 1
