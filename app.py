@@ -6,6 +6,7 @@ It is also what a Hugging Face Space runs. Importing this module, `--help` and t
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from minigpt4_model.chat.backends.flags import add_backend_flags, backend_option
 from minigpt4_model.presets import DEFAULT_PRESET, PRESETS
 from minigpt4_model.serving.flags import add_address_flags, add_api_flags, api_options
 from minigpt4_model.serving.operator_flags import add_operator_flags, build_front, flags_from_environment
+
+_LEAST_ROOM = 20_000_000  # bytes for uploads; `serving.health` says sooner that there is little
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -157,15 +160,21 @@ def _upload_folder() -> str | None:
 
 
 def _make_upload_folder() -> None:
-    """The folder for uploads that GRADIO_TEMP_DIR names, if it names one. Raises `OSError` if nothing can be written there."""
-    folder = _upload_folder()
-    if folder is None:
-        return
+    """The folder for uploads, which GRADIO_TEMP_DIR names. Raises `OSError` if nothing can be written there."""
+    named = _upload_folder()
+    folder = named or tempfile.gettempdir()
+    called = f"GRADIO_TEMP_DIR={folder}" if named else folder
     try:
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        free = shutil.disk_usage(folder).free
     except OSError as fault:
-        raise OSError(f"GRADIO_TEMP_DIR={folder}: uploads cannot be kept there ({fault.strerror}). Name a folder to write in.") from fault
+        raise OSError(
+            f"{called}: uploads cannot be kept there ({fault.strerror}). Name a folder to write in by GRADIO_TEMP_DIR."
+        ) from fault
+    if free < _LEAST_ROOM:
+        told = f"{called}: {free / 1e6:.0f} MB are free there, and uploads need {_LEAST_ROOM / 1e6:.0f} MB at least."
+        raise OSError(f"{told} Free some space, or name a folder on another disk by GRADIO_TEMP_DIR.")
 
 
 def _open_models(args: argparse.Namespace, backend) -> dict:

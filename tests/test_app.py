@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import openai
 import pytest
@@ -113,6 +114,14 @@ def test_a_folder_for_uploads_that_cannot_be_is_told_before_anything_is_loaded(m
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "folder"))
     assert app.main(["--port", "0"]) == 1
     assert "GRADIO_TEMP_DIR" in capsys.readouterr().err and unloaded == []
+
+
+def test_a_full_disk_is_told_before_anything_is_loaded(monkeypatch, tmp_path, capsys, unloaded):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(app.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
+    assert app.main(["--port", "0"]) == 1
+    err = capsys.readouterr().err
+    assert f"{tmp_path}: 5 MB are free there" in err and "another disk" in err and unloaded == []
 
 
 def test_ctrl_c_while_loading_ends_quietly(monkeypatch, capsys):

@@ -70,3 +70,18 @@ def test_json_is_the_last_line(monkeypatch, capsys):
     assert main(["bench", "--turns", "1", "--repeat", "1", "--max-new-tokens", "2"]) == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["reuse"] for row in document["turns"]] == [True, False]
+
+
+def test_random_weights_of_a_presets_kind_are_timed(capsys):
+    flags = ["--preset", "vicuna-7b", "--random-weights", "--small", "--device", "cpu", "--dtype", "float32"]
+    assert main(["bench", *flags, "--turns", "2", "--repeat", "1", "--max-new-tokens", "3"]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [turn["turn"] for turn in document["turns"]] == [1, 1, 2, 2]
+    assert document["turns"][2]["reused_tokens"] > 32
+
+
+@pytest.mark.parametrize("flags", [[], ["--preset", "pocket"], ["--model", "."], ["--preset", "vicuna-7b", "--load-in-4bit"]])
+def test_random_weights_are_full_size_presets_alone(flags, capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--random-weights", *flags])
+    assert "--random-weights goes with --preset" in capsys.readouterr().err

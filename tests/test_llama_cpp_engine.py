@@ -22,7 +22,7 @@ try:
 except WeightsError as error:
     pytest.skip(str(error), allow_module_level=True)
 
-from minigpt4_model.chat.llama_cpp.engine import LlamaCppEngine  # noqa: E402
+from minigpt4_model.chat.llama_cpp.engine import BEAMS_LOAD, LlamaCppEngine  # noqa: E402
 
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=24)
 LONG = GenerationSettings(temperature=2.0, seed=3, max_new_tokens=1500, loop_guard=0)
@@ -142,7 +142,10 @@ def test_the_contrast_and_the_plain_reading_do_not_mix(engine, torch_engine):
 def test_beams_are_left_to_torch(engine, torch_engine):
     settings = GenerationSettings(temperature=0, num_beams=3, max_new_tokens=8)
     messages = [user(image(1), "What?")]
-    assert engine.answer(messages, settings).token_ids == torch_engine.answer(messages, settings).token_ids
+    engine._reference = None
+    first, second = engine.answer(messages, settings), engine.answer(messages, settings)
+    assert first.token_ids == second.token_ids == torch_engine.answer(messages, settings).token_ids
+    assert (first.notices, second.notices) == ([BEAMS_LOAD], [])
     assert engine.reference() is engine.reference()
 
 

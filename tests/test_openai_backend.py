@@ -86,8 +86,9 @@ def test_leaving_stops_the_server_too(opened):
     with serving(behind) as server:
         stream = opened(server.url).stream([question("word " * 2000)], GenerationSettings(max_new_tokens=4096))
         assert next(stream)
-        stream.close()
-        assert stream.answer.finish_reason == "cancelled"
+        stream.cancel()
+        assert list(stream) == [] and stream.answer.finish_reason == "cancelled"
+        assert stream.answer.usage.completion_tokens > 0
         wait_until(lambda: behind.streams[0].answer.finish_reason == "cancelled")
     assert behind.streams[0].answer.usage.completion_tokens < 500
 

@@ -3,7 +3,7 @@
 What such a model says means nothing. Tensors are made in the precision they are kept in, so that no second copy ever exists.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -18,10 +18,11 @@ _BLOCK = 4_000_037  # a prime, so that no two rows of a matrix start at the same
 
 
 class WordNumbers:
-    """Stands in for the tokenizer: a word is one id, and nobody asks for the words again."""
+    """Stands in for the tokenizer: a word is one id, and what an id says is its number."""
 
     bos_token_id, eos_token_id = 1, 2
     all_special_tokens: tuple[str, ...] = ()
+    all_special_ids: tuple[int, ...] = ()
 
     def __init__(self, vocab_size: int):
         self.vocab_size = vocab_size
@@ -31,6 +32,15 @@ class WordNumbers:
         ids = WordNumbers(self.vocab_size)
         ids.input_ids = [3 + sum(word.encode()) % (self.vocab_size - 3) for word in text.split()] + [13] * text.count("\n")
         return ids
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        return "".join(f" {number}" for number in ids)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
 
     def get_added_vocab(self) -> dict[str, int]:
         return {}

@@ -98,11 +98,11 @@ class OpenAIBackend:
                     _end(answer, choice, text, guards, units)
                 if answer.finish_reason == "guard" and self._dialect != MINIGPT4:
                     break  # leaving closes the connection, and with it the computing
+        answer.usage.completion_tokens = answer.usage.completion_tokens or len(units)
         if cancelled():
             answer.finish_reason = "cancelled"
             return
         answer.finish_reason = answer.finish_reason or "stop"
-        answer.usage.completion_tokens = answer.usage.completion_tokens or len(units)
         if answer.finish_reason != "guard" and (rest := text.finish()):
             yield rest
 

@@ -31,6 +31,7 @@ from .sequences import SequenceNumbers, SequenceSlot
 
 ANSWERS = 16  # in progress at a time; more wait
 _CONVERSATIONS = 48  # with a place in the cells, those being answered included
+BEAMS_LOAD = "Beams are searched with PyTorch: its copy of the model was loaded for this answer, so it took longer; the next won't."
 _PAGE = 64  # cells; seats are counted in pages, so that short answers leave room for more
 
 
@@ -81,8 +82,12 @@ class LlamaCppEngine(Engine):
 
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
         settings = settings or self.description.settings
-        engine = super() if settings.num_beams == 1 or top_logprobs is not None else self.reference()
-        return engine.stream(messages, settings, top_logprobs)
+        if settings.num_beams == 1 or top_logprobs is not None:
+            return super().stream(messages, settings, top_logprobs)
+        notice = "" if self._reference else BEAMS_LOAD
+        stream = self.reference().stream(messages, settings, top_logprobs)
+        stream.answer.notices += [notice] if notice else []
+        return stream
 
     def reference(self) -> Engine:
         """The torch engine of the same model, loaded the first time."""
