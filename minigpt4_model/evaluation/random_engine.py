@@ -9,7 +9,7 @@ from .rehearsal import sized_config
 
 
 def open_random_engine(preset: str, small: bool = False, device: str | None = None, dtype: str | None = None) -> Engine:
-    """The engine of a full-size preset, or of a small model of its kind. Raises `WeightsError` for one that does not fit, before building."""
+    """The engine of a full-size preset, or of a small model of its kind. Raises `WeightsError` for one that does not fit."""
     main = choose_device(device)
     chosen = choose_dtype(dtype, main)
     config = sized_config(preset, small)
