@@ -10,10 +10,10 @@ from tests.visitors_load import Report, Visitor, run
 
 def test_nobody_is_lost_mixed_up_or_left_waiting():
     with serving(EchoBackend(seconds_per_word=0.002), ApiOptions(max_requests=4)) as server:
-        report = run(server.url, visitors=8, seconds=4)
+        report = run(server.url, visitors=8, seconds=6, longest_pause=0.05)
     assert report.faults == []
     assert len(report.answers) == 8 and report.refused > 0
-    assert "0 faults" in report.lines(4)[0]
+    assert "0 faults" in report.lines(6)[0]
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,9 @@ class Report:
 class Visitor:
     """Talks about a picture of their own colour; the questions bear their number."""
 
-    def __init__(self, number: int, client: httpx.Client, model: str, report: Report, tokens: int):
-        self.number, self._client, self._model, self._report, self._tokens = number, client, model, report, tokens
+    def __init__(self, number: int, client: httpx.Client, model: str, report: Report, tokens: int, longest_pause: float = 2.0):
+        self.number, self._client, self._model, self._report = number, client, model, report
+        self._tokens, self._longest_pause = tokens, longest_pause
         data = io.BytesIO()
         PIL.Image.new("RGB", (64, 64), (number * 37 % 256, number * 91 % 256, number * 151 % 256)).save(data, "PNG")
         self._picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()}}
@@ -86,7 +87,7 @@ class Visitor:
                         self._report.refused += 1
                         if not response.headers.get("retry-after", "").isdigit():
                             self._fault("a refusal without Retry-After")
-                        pause = min(float(response.headers.get("retry-after", 1)), 2.0)
+                        pause = min(float(response.headers.get("retry-after", 1)), self._longest_pause)
                     elif response.status_code != 200:
                         self._fault(f"status {response.status_code}: {response.read()[:200]!r}")
                         return None
@@ -133,8 +134,9 @@ class Visitor:
         self._report.faults.append(f"visitor {self.number}: {told}")
 
 
-def run(base_url: str, visitors: int, seconds: float, tokens: int = 24, key: str = "none") -> Report:
-    """All visitors at once, for so many seconds; answers that are under way then are waited for."""
+def run(base_url: str, visitors: int, seconds: float, tokens: int = 24, key: str = "none", longest_pause: float = 2.0) -> Report:
+    """All visitors at once, for so many seconds; answers that are under way then are waited for. After a refusal a visitor waits as long as
+    the server says, but `longest_pause` at most."""
     report = Report()
     headers = {"Authorization": f"Bearer {key}"}
     limits = httpx.Limits(max_connections=visitors + 4)
@@ -142,7 +144,7 @@ def run(base_url: str, visitors: int, seconds: float, tokens: int = 24, key: str
         model = client.get("models").json()["data"][0]["id"]
         until = time.monotonic() + seconds
         threads = [
-            threading.Thread(target=Visitor(number, client, model, report, tokens).talk, args=(until,), daemon=True)
+            threading.Thread(target=Visitor(number, client, model, report, tokens, longest_pause).talk, args=(until,), daemon=True)
             for number in range(1, visitors + 1)
         ]
         for thread in threads:
