@@ -129,7 +129,7 @@ def test_the_verb_writes_its_figures_and_plots(monkeypatch, tmp_path, capsys):
     built = build_chatml_model()
     monkeypatch.setattr(contenders, "load_engine", lambda *args, **kwargs: Engine(*built))
     monkeypatch.setattr(contenders, "unpack_gguf", no_gguf)
-    monkeypatch.setattr(contenders, "find_vllm", lambda: None)
+    monkeypatch.setattr(contenders, "has_vllm", lambda: False)
     monkeypatch.setattr(bench_start, "_load", lambda source, engine: (2.0, 300.0))
     monkeypatch.setattr(bench_start, "_page", lambda source, engine: 5.0 if engine == "auto" else 6.0)
     monkeypatch.setattr(bench_compare, "VISITORS", (1, 2))

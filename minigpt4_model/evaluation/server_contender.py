@@ -17,6 +17,7 @@ from ..weights.pocket import REPOSITORY
 from .timed import Timed
 
 NAME = "vLLM"
+RUNNING = "MINIGPT4_VLLM_URL"
 _STARTS_WITHIN_S = 600
 
 
@@ -74,6 +75,11 @@ class ServerContender:
         self._client.close()
 
 
+def has_vllm() -> bool:
+    """Whether `vllm_server` has anything to start or to take."""
+    return bool(os.environ.get(RUNNING)) or find_vllm() is not None
+
+
 def find_vllm() -> Path | None:
     """The interpreter that `scripts/serve_vllm.sh` would take for vLLM on a CPU; None where there is none."""
     named = os.environ.get("VLLM_PYTHON") or Path(os.environ.get("VLLM_VENV") or REPOSITORY / ".venv-vllm") / "bin" / "python"
@@ -82,7 +88,17 @@ def find_vllm() -> Path | None:
 
 @contextmanager
 def vllm_server(source: str | Path, log: Path) -> Iterator[ServerContender]:
-    """vLLM with a preset or a model's directory, while it is needed; `log` gets what it says. Raises `BackendError`."""
+    """vLLM with a preset or a model's directory, while it is needed; `log` gets what it says. Raises `BackendError`.
+
+    A server that is there already, at `MINIGPT4_VLLM_URL`, is taken instead.
+    """
+    if running := os.environ.get(RUNNING):
+        contender = ServerContender(NAME, running)
+        try:
+            yield contender
+        finally:
+            contender.close()
+        return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
