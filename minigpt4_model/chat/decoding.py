@@ -117,7 +117,9 @@ class TokenSampler:
         Raises `BackendError` if the logits are not numbers.
         """
         rows = logits.float().cpu().reshape(-1, logits.shape[-1])
-        scores = self._processors(torch.tensor([generated], dtype=torch.long), rows)
+        scores, ids = rows, torch.tensor([generated], dtype=torch.long)
+        for processor in self._processors:  # the list's own call looks up each one's signature at every token
+            scores = processor(ids, scores)
         if self._greedy:
             return int(scores.argmax())
         return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._generator))
