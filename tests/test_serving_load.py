@@ -8,12 +8,19 @@ from tests.api_server import serving
 from tests.visitors_load import Report, Visitor, run
 
 
-def test_nobody_is_lost_mixed_up_or_left_waiting():
-    with serving(EchoBackend(seconds_per_word=0.002), ApiOptions(max_requests=4)) as server:
-        report = run(server.url, visitors=8, seconds=6, longest_pause=0.05)
-    assert report.faults == []
-    assert len(report.answers) == 8 and report.refused > 0
-    assert "0 faults" in report.lines(6)[0]
+def test_nobody_is_lost_or_mixed_up_and_all_are_answered_where_there_is_room():
+    with serving(EchoBackend(seconds_per_word=0.002), ApiOptions(max_requests=8)) as server:
+        report = run(server.url, visitors=8, seconds=5)
+    assert report.faults == [] and report.refused == 0
+    assert len(report.answers) == 8
+    assert "0 faults" in report.lines(5)[0]
+
+
+def test_who_is_too_many_is_refused_and_nobody_is_lost_by_it():
+    with serving(EchoBackend(seconds_per_word=0.002), ApiOptions(max_requests=3)) as server:
+        report = run(server.url, visitors=8, seconds=5, longest_pause=0.05)
+    assert report.faults == [] and report.refused > 0
+    assert report.answers
 
 
 @pytest.mark.parametrize(
