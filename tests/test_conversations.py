@@ -154,7 +154,7 @@ TWO = [question("Which one?", [PLACEHOLDER, PLACEHOLDER]), text_message("assista
 LATE = [*NONE, question("And now?", [PLACEHOLDER]), text_message("assistant", "A cat.")]
 
 
-def mixed_objective(processor, model, examples, word_weight=0.3):
+def mixed_objective(processor, model, examples, word_weight=0.3, weigh=None):
     words = SceneWords("cat", count="", medium="")
     places = WordPlaces(processor.tokenizer)
     vocabulary = torch.tensor(sorted(set(places.target_ids(words)[:14]) | set(range(20, 40))))
@@ -162,7 +162,8 @@ def mixed_objective(processor, model, examples, word_weight=0.3):
     number = sum(example.num_pictures for example in examples)
     features = torch.arange(number).float()[:, None, None].expand(-1, 5, 32).clone()
     source = lambda chance, count: (features, list(examples))  # noqa: E731
-    return ConversationObjective(processor, "chatml", [(1.0, source)], len(examples), dict, word_loss=word_loss, word_weight=word_weight)
+    drawn = [(1.0, source)]
+    return ConversationObjective(processor, "chatml", drawn, len(examples), dict, list, word_loss, word_weight, weigh=weigh)
 
 
 def test_every_piece_has_the_pictures_of_its_conversations(tiny):
@@ -181,14 +182,27 @@ def test_every_piece_has_the_pictures_of_its_conversations(tiny):
     assert [len(piece["words"]) for piece in pieces] == [2, 0, 1, 1]
     assert pieces[1]["input_ids"].shape[0] == 2 and (pieces[1]["labels"][1] == IGNORED).all()
     assert (pieces[0]["words"][1] == FREE).all() and (pieces[0]["words"][0] != FREE).any()
+    assert "label_weights" not in pieces[0]
+    weighed = next(mixed_objective(processor, model, examples, weigh=by_length).batches(0, Share(pieces=4)))
+    for piece, example in zip(weighed, examples, strict=True):
+        assert piece["label_weights"].shape == piece["labels"].shape
+        assert piece["label_weights"][0].tolist() == by_length(piece["labels"][0].tolist(), example)
+        assert not piece["label_weights"][1:].any()
     (second,) = next(objective.batches(0, Share(1, 2)))
     assert second["vision_features"][:, 0, 0].tolist() == [2, 3]
 
 
-def test_pieces_with_and_without_pictures_add_up_and_can_be_learned_from(tiny):
+def by_length(labels, example):
+    """Weights that differ between the labels of an example and between examples."""
+    return [0.0 if label == IGNORED else 1.0 + place % 3 + len(example.messages) for place, label in enumerate(labels)]
+
+
+@pytest.mark.parametrize("weigh", [None, by_length])
+def test_pieces_with_and_without_pictures_add_up_and_can_be_learned_from(tiny, weigh):
     model, processor = copy.deepcopy(tiny[0]), tiny[1]
     cat = SceneWords("cat", count="", medium="")
-    objective = mixed_objective(processor, model, [Example(TWO, (cat, cat)), Example(NONE), Example(SHORT, cat), Example(LATE, cat)])
+    examples = [Example(TWO, (cat, cat)), Example(NONE), Example(SHORT, cat), Example(LATE, cat)]
+    objective = mixed_objective(processor, model, examples, weigh=weigh)
     parameters = freeze(model, train_qformer=True)
 
     def added(share):

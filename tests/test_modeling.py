@@ -278,6 +278,21 @@ def test_the_loss_of_pieces_adds_up(eva):
     assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-5)
 
 
+def test_labels_count_by_their_weights(eva):
+    model, processor = eva
+    rows = ids(processor).expand(2, -1)
+    labels = rows.clone()
+    labels[:, :45] = -100
+    weights = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0)) * (labels != -100)
+    inputs = dict(input_ids=rows, image_features=image_tokens(model, 2))
+    losses = F.cross_entropy(model(**inputs).logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none")
+    total = (losses * weights[:, 1:]).sum()
+    mean = model(**inputs, labels=labels, label_weights=weights).loss
+    assert mean.item() == pytest.approx((total / weights[:, 1:].sum()).item(), rel=1e-5)
+    part = model(**inputs, labels=labels, label_weights=weights, num_items_in_batch=7).loss
+    assert part.item() == pytest.approx(total.item() / 7, rel=1e-5)
+
+
 @torch.no_grad()
 def test_features_of_frozen_parts_stand_for_the_picture(eva):
     model, processor = eva

@@ -227,13 +227,15 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         vision_features: torch.Tensor | None = None,
         qformer_features: torch.Tensor | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
+        label_weights: torch.Tensor | None = None,
         **kwargs,
     ) -> MiniGPT4Output:
         """Next-token logits, or, with `labels` `(B, L)` (-100 where nothing is to be learned), the mean cross-entropy.
 
         The loss looks at target positions only, so no logits over the vocabulary are made for the prompt. With
         `num_items_in_batch` it is the sum over the targets divided by that number, which is transformers' name for the targets
-        of a whole step, other processes' included. Pictures may also come as what a frozen part made of them earlier
+        of a whole step, other processes' included. `label_weights` `(B, L)` says how much each label counts, in the sum and in what
+        the mean is taken over; all alike where not given. Pictures may also come as what a frozen part made of them earlier
         (`read_pictures`); without any prompt they give their tokens only. `logits_to_keep` keeps the last n positions (0: all).
         """
         image_features = self.model.read_pictures(pixel_values, image_features, vision_features, qformer_features)
@@ -259,11 +261,9 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
             learned = targets != -100
             if not bool(learned.any()):
                 raise ValueError("labels hold no target: every position after the first is -100.")
-            loss = F.cross_entropy(
-                self.lm_head(hidden[:, :-1][learned]).float(), targets[learned], reduction="mean" if num_items_in_batch is None else "sum"
-            )
-            if num_items_in_batch is not None:
-                loss = loss / num_items_in_batch
+            losses = F.cross_entropy(self.lm_head(hidden[:, :-1][learned]).float(), targets[learned], reduction="none")
+            weights = torch.ones_like(losses) if label_weights is None else label_weights[:, 1:][learned]
+            loss = (losses * weights).sum() / (weights.sum() if num_items_in_batch is None else num_items_in_batch)
         return MiniGPT4Output(
             loss=loss,
             logits=logits,

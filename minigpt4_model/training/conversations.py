@@ -4,7 +4,7 @@ An example is a conversation about one picture, several or none, rendered by the
 the answers only. Pictures stand in reading order over the batch, which is how `embed_prompt` fills the placeholders.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
 
@@ -89,6 +89,12 @@ def render_batch(conversations: list[list[dict]], processor: MiniGPT4Processor, 
     return pad_right([row.input_ids for row in rows], fill=0), pad_right([row.labels for row in rows], fill=IGNORED)
 
 
+def weigh_batch(labels: torch.Tensor, examples: Sequence[Example], weigh: Callable[[Sequence[int], Example], list[float]]) -> torch.Tensor:
+    """`(B, L)` weights of `labels` `(B, L)`, whose first rows are those of `examples`; the rows after them weigh nothing."""
+    rows = [weigh(row, example) for row, example in zip(labels.tolist(), examples, strict=False)]
+    return torch.tensor(rows + [[0.0] * labels.shape[1]] * (len(labels) - len(rows))).reshape(labels.shape)
+
+
 class ConversationObjective(DrawnObjective):
     """Cross-entropy of the answers, plus `word_weight` times the representation stage's loss, so that what was learned there stays."""
 
@@ -103,12 +109,13 @@ class ConversationObjective(DrawnObjective):
         word_loss: WordLoss | None = None,
         word_weight: float = 0.0,
         apart: tuple[int, ConversationSource] | None = None,
+        weigh: Callable[[Sequence[int], Example], list[float]] | None = None,
     ):
         """`apart` is `(n, source)`: every n-th step takes half a batch from a source whose answers are long, and nothing else, since
-        padding short answers to long ones would double the cost of every step.
+        padding short answers to long ones would double the cost of every step. `weigh` gives each label of an example its weight.
         """
         self.processor, self.template_name, self.evaluate_on = processor, template_name, evaluate
-        self.show = show
+        self.show, self.weigh = show, weigh
         self.sources, self.batch_size, self.apart = sources, batch_size, apart
         self.word_loss = word_loss if word_weight else None
         self.places = WordPlaces(processor.tokenizer, processor.num_image_tokens)
@@ -146,6 +153,8 @@ class ConversationObjective(DrawnObjective):
             features, conversations = features.new_zeros(1, *features.shape[1:]), [*conversations, UNLEARNED]
         input_ids, labels = render_batch(conversations, self.processor, self.template_name)
         piece = {"vision_features": features, "input_ids": input_ids, "labels": labels}
+        if self.weigh is not None:
+            piece["label_weights"] = weigh_batch(labels, examples, self.weigh)
         if self.word_loss is not None:
             targets = [self._targets(words) for example in examples for words in example.words_of_pictures]
             piece["words"] = torch.tensor(targets, dtype=torch.long).reshape(-1, NUM_TOKENS)
@@ -156,7 +165,8 @@ class ConversationObjective(DrawnObjective):
 
     def counts(self, piece: dict[str, torch.Tensor]) -> dict[str, float]:
         words = {} if self.word_loss is None else self.word_loss.counts(piece["words"])
-        return {"answers": float((piece["labels"][:, 1:] != IGNORED).sum()), **words}
+        answers = piece["label_weights"][:, 1:] if "label_weights" in piece else piece["labels"][:, 1:] != IGNORED
+        return {"answers": float(answers.sum()), **words}
 
     def loss(self, model: nn.Module, piece: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Figures]:
         inputs = {name: tensor for name, tensor in piece.items() if name != "words"}

@@ -20,22 +20,24 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
-from ..conversations import PLACEHOLDER, Example, render_batch
+from ..conversations import PLACEHOLDER, Example, render_batch, weigh_batch
 from ..representation import FREE_PLACES, WordPlaces
 from ..schedule import LearningRate
+from .abilities import draw_talk
 from .abilities.no_picture import no_picture
-from .abilities.photographs import photograph_turn
 from .abilities.stock import Stock
-from .abilities.talk import ComposingAlbum, Seen, Talk, photograph_scene
+from .abilities.talk import ComposingAlbum
 from .albums import blank_example, picture_words
 from .architecture import build_untrained
-from .captions import stage1_messages, stage2_messages
-from .dataset import PocketPictures, words_of
-from .imagenet_names import class_names
+from .dataset import PocketPictures
+from .decisive import DecisiveWords
 from .sketches.layout import draw_layout
 from .sketches.sources import sketch_messages, sketch_scene_words
 
 PAGES_EVERY = 6
+# What the LLM must learn to do with words, most of it by looking for them: conversations that begin with a picture.
+_DRAWINGS = {"look": 0.3, "yes-no": 0.25, "places": 0.25, "follow-up": 0.1, "two-pictures": 0.06, "cannot-tell": 0.02, "writing": 0.02}
+_PHOTOGRAPHS = {"photograph": 0.5, "photograph-yes-no": 0.4, "photograph-cannot-tell": 0.1}
 START = " The words above say what the picture shows. Short, true answer in one plain sentence:"
 
 
@@ -48,32 +50,22 @@ def initial_tokens(model: MiniGPT4ForConditionalGeneration, processor: MiniGPT4P
 
 
 def draw_examples(pictures: PocketPictures, stock: Stock, step: int, batch_size: int) -> list[Example]:
-    """One question each about composed scenes, and one in six about an imagined photograph; no picture is encoded.
+    """Conversations about composed scenes, and one in six about an imagined photograph; no picture is encoded.
 
     Every `PAGES_EVERY`th step is about sketched pages instead, half as many, since their answers are long; as many have no picture.
     """
     chance = random.Random(f"steering {step}")
-    examples = []
+    album, examples = ComposingAlbum(pictures.bank), []
     if step % PAGES_EVERY == PAGES_EVERY - 1:
         for _ in range(max(1, batch_size // 2)):
             sketch = draw_layout(chance)
             examples.append(Example(sketch_messages(sketch, PLACEHOLDER, chance), sketch_scene_words(sketch)))
         return examples
     if step % PAGES_EVERY == 0:
-        album = ComposingAlbum(pictures.bank)
         return [blank_example(no_picture(chance, album, stock)) for _ in range(batch_size)]
     for _ in range(batch_size):
-        if chance.random() < 1 / 6:
-            seen = Seen(photograph_scene(chance.choice(class_names())))
-            messages = Talk().add(photograph_turn(seen, chance, stock), seen).messages(PLACEHOLDER)
-            examples.append(Example(messages, picture_words(seen.scene)))
-            continue
-        scene = pictures.compose(chance.randrange(10**9))[1]
-        if chance.random() < 0.3:
-            messages = stage1_messages(scene, PLACEHOLDER, chance)
-        else:
-            messages = stage2_messages(scene, PLACEHOLDER, chance, stock, turns=1)
-        examples.append(Example(messages, words_of(scene)))
+        talk = draw_talk(chance, album, stock, _PHOTOGRAPHS if chance.random() < 1 / 6 else _DRAWINGS)
+        examples.append(Example(talk.messages(PLACEHOLDER), tuple(picture_words(seen.scene) for seen in talk.pictures)))
     return examples
 
 
@@ -82,7 +74,7 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
     model, processor = build_untrained()
     model.requires_grad_(False)
     pictures, places = PocketPictures(1), WordPlaces(processor.tokenizer, processor.num_image_tokens)
-    stock = Stock(pictures.bank.sprites)
+    stock, weigh = Stock(pictures.bank.sprites), DecisiveWords(processor.tokenizer).weigh
     free = initial_tokens(model, processor).requires_grad_(True)
     optimizer = torch.optim.AdamW([free], lr=learning_rate, weight_decay=0.0)
     rate = LearningRate(learning_rate, learning_rate / 20, learning_rate / 20, min(20, max_steps), max_steps)
@@ -102,7 +94,8 @@ def train(output: Path, max_steps: int, batch_size: int, learning_rate: float, s
             targets = torch.tensor([places.target_ids(words) for example in examples for words in example.words_of_pictures])
             tokens = torch.where((targets < 0)[..., None], free[(-1 - targets).clamp_min(0)], words[targets.clamp_min(0)].float())
             input_ids, labels = render_batch([example.messages for example in examples], processor, model.config.chat_template_name)
-            loss = model(input_ids=input_ids, image_features=tokens, labels=labels, use_cache=False).loss
+            weights = weigh_batch(labels, examples, weigh)
+            loss = model(input_ids=input_ids, image_features=tokens, labels=labels, label_weights=weights, use_cache=False).loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_([free], 1.0)

@@ -32,6 +32,7 @@ from . import stages
 from .architecture import WITH_TAGS, build_untrained
 from .collections import HELD_OUT_STYLE, CorpusError
 from .dataset import JoinedPictures, PocketPictures
+from .decisive import DecisiveWords
 from .names import HELD_OUT_FILE
 from .photographs import PhotographCrops, TaggedPhotographs
 from .sketches.sources import PocketSketches, sketch_conversations, sketch_words
@@ -178,6 +179,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             show,
             word_loss,
             recipe.word_weight,
+            weigh=DecisiveWords(processor.tokenizer).weigh,
             apart=None if pages is None else (round(1 / recipe.sketches), sketch_conversations(pages, sketches)),
         )
     binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.name}
