@@ -42,7 +42,7 @@ def test_commands_are_commands(words):
 
 def test_numbers_are_true():
     assert len(commands()) > 15
-    assert len(ALL_RULES) == 18 and "Eighteen rules" in DOCUMENT
+    assert len(ALL_RULES) == 19 and "Nineteen rules" in DOCUMENT
     assert f"fewer than {MIN_TOKENS} tokens" in DOCUMENT and f"at most {MAX_SIDE:,} pixels" in DOCUMENT
     extra = re.search(r"^curate = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert extra.replace(", ", " ") in DOCUMENT

@@ -4,10 +4,11 @@ Says what it did in words that the data set's card can count. A text of which no
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import phrases
 from .languages import foreign_sentence
+from .naming import names_again
 from .sentences import essence, is_finished, says_again, split_sentences, words_of
 
 _TEMPLATE = phrases.compiled(phrases.TEMPLATE)
@@ -39,7 +40,8 @@ def _steps(language: str) -> list[tuple[str, Callable[[str], str]]]:
         ("took out talk about itself or the task", lambda text: _without(text, lambda sentence: bool(_TALK.search(sentence)))),
         ("took out sentences in another language", lambda text: _in_language(text, language)),
         ("took out repeated words", _once_in_a_row),
-        ("took out sentences said before", _sentences_once),
+        ("took out sentences said before", lambda text: _each_new(text, _is_said)),
+        ("took out sentences that only name again", lambda text: _each_new(text, names_again)),
         ("took out an unfinished sentence", _cut_unfinished),
         ("set blanks right", _set_blanks),
     ]
@@ -103,16 +105,21 @@ def _is_stutter(run: list[str], last: str) -> bool:
     return bool(words) and words not in (["that"], ["had"], ["very"]) and not all(word.replace(".", "").isdigit() for word in words)
 
 
-def _sentences_once(text: str) -> str:
-    said: list[str] = []
+def _each_new(text: str, adds_nothing: Callable[[str, Sequence[str]], bool]) -> str:
+    """The text without the sentences that add nothing to those before them."""
+    kept: list[str] = []
 
-    def again(sentence: str) -> bool:
-        if essence(sentence) in map(essence, said) or says_again(sentence, said):
+    def is_unwanted(sentence: str) -> bool:
+        if adds_nothing(sentence, kept):
             return True
-        said.append(sentence)
+        kept.append(sentence)
         return False
 
-    return _without(text, again)
+    return _without(text, is_unwanted)
+
+
+def _is_said(sentence: str, earlier: Sequence[str]) -> bool:
+    return essence(sentence) in map(essence, earlier) or says_again(sentence, earlier)
 
 
 def _cut_unfinished(text: str) -> str:

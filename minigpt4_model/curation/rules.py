@@ -11,6 +11,7 @@ from functools import cached_property
 
 from . import phrases
 from .languages import foreign_sentence, foreign_word
+from .naming import names_again
 from .sentences import essence, is_finished, ngrams, says_again, split_sentences, words_of
 
 
@@ -65,6 +66,10 @@ def _nothing_new(text: Text, setting: Setting) -> str:
         if says_again(sentence, text.sentences[:place]):
             return sentence
     return ""
+
+
+def _names_again(text: Text, setting: Setting) -> str:
+    return next((sentence for place, sentence in enumerate(text.sentences) if names_again(sentence, text.sentences[:place])), "")
 
 
 def _repeated_words(text: Text, setting: Setting) -> str:
@@ -128,6 +133,7 @@ RULES = (
     Rule("too-short", "It has fewer words than a description needs.", _too_short),
     Rule("repeated-sentence", "A sentence stands there twice.", _repeated_sentence),
     Rule("nothing-new", "A sentence says only what an earlier one says, in the same words.", _nothing_new),
+    Rule("names-again", "A sentence only names what was named before it.", _names_again),
     Rule("repeated-words", "The same run of words comes again and again.", _repeated_words),
     Rule("unfinished", "The last sentence has no end.", _unfinished),
     Rule("template-leak", "A part of the prompt's template has got into it.", _matching(phrases.TEMPLATE)),
