@@ -157,7 +157,7 @@ def test_shards_are_the_same_bytes_for_the_same_data(project, tmp_path, monkeypa
 
 
 def test_the_card_tells_how_killed_runs_were_asked(project, tmp_path):
-    with pytest.raises(KeyboardInterrupt), recorded_run(project, "describe", {"author": "was killed"}):
+    with pytest.raises(KeyboardInterrupt), recorded_run(project, "describe", {"author": "was killed", "engine": "torch"}):
         with project.writing() as connection:
             add_text(connection, 6, "describe", "was killed", description(6))
         raise KeyboardInterrupt
@@ -165,7 +165,7 @@ def test_the_card_tells_how_killed_runs_were_asked(project, tmp_path):
         raise KeyboardInterrupt
     assert run(project, tmp_path / "set") == 0
     card = (tmp_path / "set" / "README.md").read_text()
-    assert 'Settings of describe: `{"author": "was killed"}`' in card and "said nothing" not in card
+    assert 'Settings of describe: `{"author": "was killed", "engine": "torch"}`' in card and "said nothing" not in card
 
 
 def test_the_card_counts_everything(project, tmp_path):

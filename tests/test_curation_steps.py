@@ -119,7 +119,8 @@ def test_the_engine_describes_in_batches(tmp_path):
     assert texts(project.folder, "describe") == alone and len(set(alone)) > 1
     run = project.row("SELECT settings, summary FROM runs")
     assert json.loads(run["summary"]) == {"described": 5, "failed": 0, "continued": 0}
-    assert json.loads(run["settings"])["question"] == prompts.question
+    told = json.loads(run["settings"])
+    assert (told["author"], told["engine"], told["question"]) == ("tiny", "torch", prompts.question)
 
 
 def test_batches_of_a_seed_differ():
@@ -143,7 +144,7 @@ def test_the_record_of_a_run_tells_the_settings(tmp_path):
     assert main(["describe", str(pictures), "--project", str(folder), *flags]) == 0
     told = json.loads(Project(folder).row("SELECT settings FROM runs")["settings"])
     assert (told["leak_guard"], told["visual_contrast"], told["seed"], told["batch_size"]) == (False, 0.5, 3, 8)
-    assert not {"load_in_8bit", "temperature", "loop_guard"} & set(told)
+    assert not {"load_in_8bit", "temperature", "loop_guard", "engine"} & set(told)  # the echo computes no LLM
 
 
 def test_the_echo_describes_and_given_captions_ask_nobody(tmp_path, capsys):

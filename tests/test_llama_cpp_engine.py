@@ -87,6 +87,12 @@ def test_settings_mean_the_same(engine, torch_engine, settings):
     assert (answer.text, answer.finish_reason, answer.notices) == (expected.text, expected.finish_reason, expected.notices)
 
 
+def test_it_says_what_computes(engine, torch_engine):
+    beams = dataclasses.replace(GREEDY, num_beams=2)
+    assert (engine.computed_by(GREEDY), engine.computed_by(beams)) == ("llama.cpp", "torch")
+    assert torch_engine.computed_by(GREEDY) == "torch"
+
+
 def test_probabilities_are_close_to_torchs(parts, torch_engine):
     messages = [user(image(1), "What?"), assistant("the"), user(image(2), "And?")]
     settings = dataclasses.replace(GREEDY, max_new_tokens=4)

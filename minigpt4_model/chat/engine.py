@@ -100,6 +100,10 @@ class Engine:
     def answer(self, messages: list[dict], settings: GenerationSettings | None = None) -> Answer:
         return self.stream(messages, settings).join()
 
+    def computed_by(self, settings: GenerationSettings) -> str:
+        """What computes the LLM for an answer with these settings, by the name that --engine gives it."""
+        return "torch"
+
     def generate(self, messages: list[dict], settings: GenerationSettings | None = None) -> str:
         return self.answer(messages, settings).text
 

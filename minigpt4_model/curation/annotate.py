@@ -11,8 +11,7 @@ import signal
 import sys
 import tempfile
 
-from .errors import CurationError
-from .flags import add_project_flag
+from .flags import add_project_flag, open_described
 from .project import Project
 
 _PICTURE = re.compile(r"[0-9a-f]{64}\.jpg")
@@ -41,9 +40,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 def run(args: argparse.Namespace) -> int:
     from ..serving.address import listen
 
-    project = Project(args.project)
-    if not project.value("SELECT COUNT(*) FROM current"):
-        raise CurationError(f"{args.project} has no texts yet: run curate describe first.")
+    project = open_described(args.project)
     listener = listen(args.host, args.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder for temporary files goes
     with tempfile.TemporaryDirectory(prefix="minigpt4-", ignore_cleanup_errors=True) as folder:

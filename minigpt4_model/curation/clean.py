@@ -12,8 +12,7 @@ from pathlib import Path
 
 from .clean_report import Example, RuleCount, Summary, table, write_report
 from .duplicates import NEAR_TEXT, REASONS, SAME_PICTURE, near_duplicates, same_pictures
-from .errors import CurationError
-from .flags import add_project_flag
+from .flags import add_project_flag, open_described
 from .languages import check_language
 from .progress_bar import bar
 from .project import Project, recorded_run, storable
@@ -65,10 +64,8 @@ class CurrentText:
 def run(args: argparse.Namespace) -> int:
     if args.language:
         check_language(args.language)
-    project = Project(args.project)
+    project = open_described(args.project)
     texts = current_texts(project)
-    if not texts:
-        raise CurationError(f"{args.project} has no texts yet: run curate describe first.")
     setting = Setting(args.min_words, args.language, asked_questions(project))
     skip = frozenset(args.skip_rule)
     told = {"language": args.language, "min_words": args.min_words, "similarity": args.similarity, "skip_rule": sorted(skip)}

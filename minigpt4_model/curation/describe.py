@@ -14,7 +14,7 @@ from ..chat.messages import question, text_message
 from ..chat.settings import GenerationSettings, SettingsError, add_flags, settings_from_flags
 from ..presets import DEFAULT_PRESET
 from .describers import BackendDescriber, Describer, EndpointDescriber, Said
-from .flags import add_endpoint_flags, add_project_flag, check_endpoint_flags, open_endpoint
+from .flags import add_endpoint_flags, add_project_flag, check_counts, check_endpoint_flags, open_endpoint
 from .pictures import MAX_SIDE, take_pictures
 from .progress_bar import bar
 from .project import Project, add_failure, add_text, recorded_run
@@ -70,10 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     check_endpoint_flags(parser, args)
-    for name in ("sample", "batch_size", "limit", "max_side"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+    check_counts(parser, args, "sample", "batch_size", "limit", "max_side")
     if args.again and args.base_url and not args.served_model:
         parser.error("--again with --base-url needs --served-model: pictures that this model has described are left alone")
     for name in _GENERATION:
@@ -133,8 +130,9 @@ def describe_pictures(
     """Describes the items (id, picture), a batch at a time, and returns how many could not be described."""
     failed = continued = 0
     batches = [items[start : start + describer.batch_size] for start in range(0, len(items), describer.batch_size)]
-    settings = {**settings, "question": prompts.question, "continue": prompts.continuation, "min_tokens": min_tokens}
-    with recorded_run(project, DESCRIBE, {"author": describer.name, **settings}) as summary, bar(None, "described", len(items)) as progress:
+    who = {"author": describer.name, **({"engine": describer.engine} if describer.engine else {})}
+    settings = {**who, **settings, "question": prompts.question, "continue": prompts.continuation, "min_tokens": min_tokens}
+    with recorded_run(project, DESCRIBE, settings) as summary, bar(None, "described", len(items)) as progress:
         for batch in batches:
             told = _describe(describer, [picture for _, picture in batch], prompts, min_tokens)
             with project.writing() as connection:

@@ -25,10 +25,12 @@ class Said:
 
 
 class Describer(Protocol):
-    """`name` is the author of what it says, `batch_size` how many conversations it likes at a time."""
+    """`name` is the author of what it says, `batch_size` how many conversations it likes at a time, `engine` what computes the LLM
+    ("torch", "llama.cpp"; "" where that is nobody's to know)."""
 
     name: str
     batch_size: int
+    engine: str
 
     def ask(self, conversations: Sequence[list[dict]]) -> list[Said]:
         """The answers, in order. Raises what ends the whole run."""
@@ -41,6 +43,7 @@ class BackendDescriber:
 
     def __init__(self, backend: Backend, name: str, settings: GenerationSettings, batch_size: int):
         self.name, self.batch_size = name, batch_size
+        self.engine = backend.computed_by(settings) if hasattr(backend, "computed_by") else ""
         self._backend, self._settings = backend, settings
         self._asked = 0
 
@@ -65,6 +68,8 @@ class BackendDescriber:
 
 class EndpointDescriber:
     """A model behind an endpoint. `options` go into every request."""
+
+    engine = ""
 
     def __init__(self, endpoint: Endpoint, batch_size: int, options: dict[str, float | int]):
         self.name, self.batch_size = endpoint.model, batch_size

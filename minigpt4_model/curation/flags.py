@@ -1,4 +1,4 @@
-"""Flags that several sub-verbs share: which project, and which endpoint."""
+"""What the flags of several sub-verbs share: which project, which endpoint, and checks of what is typed."""
 
 import argparse
 import os
@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .endpoint import Endpoint, EndpointSettings
-from .project import DEFAULT_PROJECT
+from .errors import CurationError
+from .project import DEFAULT_PROJECT, Project
 
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -17,6 +18,22 @@ def add_project_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--project", type=Path, default=DEFAULT_PROJECT, metavar="DIR", help="the folder of the project (default: %(default)s)"
     )
+
+
+def check_counts(parser: argparse.ArgumentParser, args: argparse.Namespace, *names: str) -> None:
+    """Ends the program with 2 when a flag of these names was given and is below 1."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+
+
+def open_described(folder: Path) -> Project:
+    """The project in this folder. Raises `CurationError` when it has no texts yet."""
+    project = Project(folder)
+    if not project.value("SELECT COUNT(*) FROM current"):
+        raise CurationError(f"{folder} has no texts yet: run curate describe first.")
+    return project
 
 
 def add_endpoint_flags(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +50,7 @@ def add_endpoint_flags(parser: argparse.ArgumentParser) -> None:
 
 def check_endpoint_flags(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Ends the program with 2 when a flag of `add_endpoint_flags` cannot be meant."""
-    if args.attempts < 1:
-        parser.error(f"--attempts must be at least 1, not {args.attempts}.")
+    check_counts(parser, args, "attempts")
     for name in ("timeout", "requests_per_minute"):
         value = getattr(args, name)
         if value is not None and not 0 < value < float("inf"):

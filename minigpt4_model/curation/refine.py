@@ -15,7 +15,7 @@ from pathlib import Path
 from .cost import Estimate, Prices, estimate_cost
 from .endpoint import Completion, Endpoint, RequestRefused
 from .errors import CurationError
-from .flags import add_endpoint_flags, add_project_flag, check_endpoint_flags, open_endpoint
+from .flags import add_endpoint_flags, add_project_flag, check_counts, check_endpoint_flags, open_endpoint
 from .languages import check_language
 from .mending import mend
 from .progress_bar import bar
@@ -69,9 +69,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     check_endpoint_flags(parser, args)
     if args.rules_only == bool(args.base_url) and not (args.dry_run and not args.rules_only):
         parser.error("give --base-url URL for a language model, or --rules-only")
-    for name in ("limit", "concurrency"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(args, name)}.")
+    check_counts(parser, args, "limit", "concurrency")
     if args.max_cost is not None and (args.input_price is None or args.output_price is None):
         parser.error("--max-cost needs --input-price and --output-price")
 

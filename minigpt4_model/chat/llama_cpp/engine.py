@@ -82,12 +82,15 @@ class LlamaCppEngine(Engine):
 
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None, top_logprobs: int | None = None) -> AnswerStream:
         settings = settings or self.description.settings
-        if settings.num_beams == 1 or top_logprobs is not None:
+        if self.computed_by(settings) == "llama.cpp" or top_logprobs is not None:
             return super().stream(messages, settings, top_logprobs)
         notice = "" if self._reference else BEAMS_LOAD
         stream = self.reference().stream(messages, settings, top_logprobs)
         stream.answer.notices += [notice] if notice else []
         return stream
+
+    def computed_by(self, settings: GenerationSettings) -> str:
+        return "llama.cpp" if settings.num_beams == 1 else "torch"
 
     def reference(self) -> Engine:
         """The torch engine of the same model, loaded the first time."""
