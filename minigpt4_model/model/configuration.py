@@ -56,7 +56,9 @@ class MiniGPT4VisionConfig(PreTrainedConfig):
         if image_size == self.image_size:
             return self
         if self.architecture != "eva_vit":
-            raise ValueError(f"--image-size {image_size}: this model's vision encoder reads pictures of {self.image_size} only.")
+            raise ValueError(
+                f"--image-size {image_size}: this model's vision encoder reads pictures of {self.image_size} only. Leave it out."
+            )
         if image_size < self.patch_size or image_size % self.patch_size:
             near = max(1, round(image_size / self.patch_size)) * self.patch_size
             raise ValueError(f"--image-size {image_size}: it must be a multiple of the patch size {self.patch_size}, such as {near}.")
