@@ -183,8 +183,9 @@ def test_without_overlap_an_item_is_judged_once_and_with_it_twice(project):
 def test_the_second_judge_does_not_see_what_the_first_decided(project):
     keep(project, "anna", 1, "By Anna.")
     shown = show(project, "ben", 1, BOTH)
-    assert (shown.base_text, shown.others) == (description(1), [])
-    assert show(project, "ben", 1, Wish("edited")).base_text == "By Anna."
+    assert (shown.base_text, shown.others, shown.status) == (description(1), [], "open")
+    known = show(project, "ben", 1, Wish("edited"))
+    assert (known.base_text, known.status) == ("By Anna.", "edited")
 
 
 def test_filters_by_status_and_rule(project):

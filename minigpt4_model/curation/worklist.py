@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .decisions import View, last_decision, outcome, verdicts_about
 from .project import Project
-from .schema import DISPUTED, EDITING, STATUSES
+from .schema import DISPUTED, EDITING, OPEN, STATUSES
 
 TO_DO, MINE, ALL = "to do", "mine", "all"
 FILTERS = (TO_DO, *STATUSES, MINE, ALL)
@@ -108,7 +108,7 @@ def show(project: Project, annotator: str, item: int, wish: Wish) -> Shown:
         digest=row["digest"],
         width=row["width"],
         height=row["height"],
-        status=row["status"],
+        status=OPEN if blind else row["status"],
         base_text=base["text"],
         base_author=base["author"],
         previous_text=previous["text"] if previous else None,
