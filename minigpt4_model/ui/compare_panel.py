@@ -94,8 +94,10 @@ def answer_both(page: PageParts, file: str | None, text: str | None, sides: Sequ
     both = [dataclasses.replace(side, settings=_seeded(side.settings, drawn)) for side in both]
     messages = [question(text.strip() if text and text.strip() else say(language, "chat.describe"), pictures)]
     answers: list[SideAnswer] = []
+    said: object = status_html("")
     for answers in compare(page.models, messages, both, language):
-        yield [*_shown(answers, language), status_html("")]
+        yield [*_shown(answers, language), said]
+        said = gr.skip()  # what is still on its way when Stop is pressed must not wipe out what Stop says
     verdict = "" if any(answer.fault for answer in answers) else _verdict(*(answer.text for answer in answers), language)
     yield [*_shown(answers, language), status_html(verdict)]
 
