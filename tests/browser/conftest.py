@@ -36,7 +36,13 @@ def running(command: list[str], folder: Path, seconds: float = 120):
         watchdog.cancel()
         process.terminate()
         process.wait(20)
-    assert "Traceback" not in "".join(lines), "".join(lines)
+    assert not faults("".join(lines)), "".join(lines)
+
+
+def faults(printed: str) -> list[str]:
+    """What a server printed with a traceback, but for Gradio's own race: a stream whose visitor went away in that moment answers 404."""
+    said = [report for report in re.split(r"^(?=ERROR: )", printed, flags=re.MULTILINE) if "Traceback" in report]
+    return [report for report in said if not ("in sse_stream" in report and "HTTPException: 404: Not Found" in report)]
 
 
 @pytest.fixture(scope="session")
