@@ -235,7 +235,7 @@ def test_the_best_choice_is_recommended_with_its_command(installation, capsys, m
         PRECISIONS
     )
     report, check = machine_with(("cuda:0", "small", 11 * 10**9, "bfloat16"), cpu)
-    assert check["state"] == "warning" and check["detail"] == "Only 4 bit fit on cuda:0. Best is 4 bit on cuda:0."
+    assert check["state"] == "warning" and check["detail"] == "Only 4 bit fit on cuda:0 with all conversations. Best is 4 bit on cuda:0."
     assert check["fix"].endswith("app.py --preset vicuna-7b --load-in-4bit")
     report, check = machine_with(("cuda:0", "a", 12 * 10**9, "bfloat16"), ("cuda:1", "b", 12 * 10**9, "bfloat16"), cpu)
     assert report["recommended"]["devices"] == ["cuda:0", "cuda:1"] and check["fix"].endswith("--device-map cuda:0,cuda:1")

@@ -342,6 +342,16 @@ def test_a_cut_off_file_is_named(tmp_path):
         import_official(vicuna(vision=tmp_path / "cut.pth"), tmp_path / "out")
 
 
+@pytest.mark.parametrize("opens", ["torch.load", "safetensors.safe_open"])
+def test_a_file_larger_than_memory_is_not_called_damaged(tmp_path, monkeypatch, opens):
+    def refuse(*_, **__):
+        raise RuntimeError("unable to mmap 26031794632 bytes from file <model>: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(opens, refuse)
+    with pytest.raises(WeightsError, match=r"is larger than this machine's memory, .* vm\.overcommit_memory=1"):
+        import_official(vicuna(), tmp_path / "out")
+
+
 def test_an_incomplete_language_model_names_the_file(tmp_path):
     folder = write_bin_shards(tmp_path / "llm")
     (folder / "pytorch_model-00002-of-00002.bin").unlink()

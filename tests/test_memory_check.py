@@ -56,6 +56,7 @@ def test_a_refusal_is_a_table_that_says_what_to_type(machine):
         find_place("--preset vicuna-7b", CONFIG, "cuda:0", "16 bit")
     told = str(refused.value).splitlines()
     assert told[0].startswith("--preset vicuna-7b in 16 bit needs 17") and "cuda:0" in told[0] and "12.0 GB are free" in told[0]
+    assert told[1] == "Memory for 2 conversations of 2048 tokens at a time, above for one:"
     assert sum("--load-in-4bit" in line and "fits" in line for line in told) == 3  # one GPU, both, the CPU
     assert not any("slow" in line for line in told)  # the two GPUs hold it
     assert told[-1].startswith("Use --device-map cuda:0,cuda:1, or close other programs. --no-memory-check")

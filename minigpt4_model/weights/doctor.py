@@ -165,7 +165,8 @@ def _check_memory(choices: list[Choice], best: Choice | None, page: list[str]) -
         )
         yield Check("memory", "warning", detail, _page(*page, *best.flags))
     elif best.flags:
-        only = f"Only {' and '.join(fitting)} fit on {', '.join(own)}. " if fitting else f"Nothing fits on {', '.join(own)} alone. "
+        where = ", ".join(own)
+        only = f"Only {' and '.join(fitting)} fit on {where} with all conversations. " if fitting else f"Nothing fits on {where} alone. "
         detail = f"{only}Best is {best.precision} on {best.where}{f' ({best.note})' if best.note else ''}."
         yield Check("memory", "warning", detail, _page(*page, *best.flags))
     else:

@@ -179,6 +179,7 @@ def refusal(what: str, need: Need, devices: Sequence[Device], asked: Sequence[De
     return TooLittleMemory(
         what,
         f"in {precision}{with_rest} needs {least} of memory on {names}, and {gigabytes(free)} are free",
+        f"Memory for {need.conversations} conversations of {need.context_length} tokens at a time, above for one:\n"
         f"{render_choices(choices)}\n{advice}, or close other programs. "
         "--no-memory-check loads it all the same, and the system may end the program.",
     )

@@ -78,7 +78,8 @@ class TensorFile:
 
         try:
             return safe_open(self.path, framework="pt")
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError) as error:
+            _refuse_too_large_a_map(self.path, error)
             raise WeightsError(f"{self.path} is damaged ({error}). {_DOWNLOAD_AGAIN}") from error
 
     def _torch_infos(self) -> dict[str, TensorInfo]:
@@ -121,6 +122,15 @@ def _refuse_impostors(path: Path) -> None:
         raise WeightsError(f"{path} is a web page saved under the name of a file (a download page, or a refusal). {_DOWNLOAD_AGAIN}")
 
 
+def _refuse_too_large_a_map(path: Path, error: Exception) -> None:
+    """Linux maps no file that is larger than memory and swap together, however little of it is ever read at a time."""
+    if "unable to mmap" in str(error) and "Cannot allocate memory" in str(error):
+        raise WeightsError(
+            f"{path} ({path.stat().st_size / 1e9:.1f} GB) is larger than this machine's memory, and the system maps no such file. "
+            "Allow it (sudo sysctl vm.overcommit_memory=1), add swap, or give the model in smaller files."
+        ) from error
+
+
 def _load_torch(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
     """The tensors of a file of torch's, mapped where its format allows, and what else lies beside them under the wrapper's level."""
     import torch
@@ -142,6 +152,7 @@ def _load_torch(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
             ) from error
         raise WeightsError(f"{path} is not a whole file of torch's ({told.splitlines()[0][:200]}). {_DOWNLOAD_AGAIN}") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        _refuse_too_large_a_map(path, error)
         told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise WeightsError(f"{path} is damaged or not a file of torch's ({told}). {_DOWNLOAD_AGAIN}") from error
     beside: dict[str, Any] = {}
