@@ -326,7 +326,7 @@ def test_other_data_and_missing_frozen_parts_are_said(base, data, tmp_path, caps
     ("more", "fix"),
     [
         ([], "Use --mixed-precision bf16 or --load-in-8bit or --load-in-4bit, or close other programs."),
-        (["--load-in-4bit"], "Use a machine with more memory, or close other programs."),
+        (["--load-in-4bit"], "Use --mixed-precision bf16, or close other programs."),
     ],
 )
 def test_a_model_that_does_not_fit_is_refused_with_flags_of_the_trainer(base, data, tmp_path, monkeypatch, capsys, more, fix):
@@ -337,7 +337,8 @@ def test_a_model_that_does_not_fit_is_refused_with_flags_of_the_trainer(base, da
     arguments = flags(data, tmp_path, "--model", str(base), "--data", str(data / "captions"), "--mixed-precision", "no", *more)
     assert train.main(["stage1", *arguments]) == 1
     told = capsys.readouterr().err
-    assert f"--model {base} in {'4 bit' if more else 'float32'} needs 0." in told and f"training takes more than that. {fix}" in told
+    precision = "4 bit with the rest in float32" if more else "float32"
+    assert f"--model {base} in {precision} needs 0." in told and f"training takes more than that. {fix}" in told
     assert "--device-map" not in told and train.build_parser().parse_args(["stage1", *arguments, "--no-memory-check"])
 
 

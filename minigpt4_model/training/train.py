@@ -96,7 +96,7 @@ def open_model(arguments: Stage1Arguments, accelerator) -> tuple[MiniGPT4ForCond
 def _smaller(arguments: Stage1Arguments, accelerator) -> str:
     """The flags that would take less memory than `arguments`, as the beginning of a sentence."""
     flags = [] if arguments.load_in_4bit else ["--load-in-4bit"] if arguments.load_in_8bit else ["--load-in-8bit", "--load-in-4bit"]
-    if flags and accelerator.mixed_precision == "no":
+    if accelerator.mixed_precision == "no":
         flags.insert(0, "--mixed-precision bf16")
     return f"Use {' or '.join(flags)}, or" if flags else "Use a machine with more memory, or"
 
