@@ -17,18 +17,19 @@ from .contenders import OURS, TORCH
 _ENGINES = {OURS: "auto", TORCH: "torch"}
 _LONGEST_S = 300
 _LOAD = """
-import json, resource, sys, time
+import json, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from minigpt4_model import load_engine
 from minigpt4_model.chat.messages import question
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.evaluation.bench import default_picture
+from minigpt4_model.evaluation.bench_train import peak_rss
 source, is_folder, engine = json.loads(sys.argv[1])
 engine = load_engine(Path(source) if is_folder else source, engine=engine)
 loaded = time.perf_counter() - start
 engine.answer([question("What is this?", [default_picture()])], GenerationSettings(temperature=0.0, max_new_tokens=8))
-print(json.dumps([loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+print(json.dumps([loaded, peak_rss() / 2**20]))
 """
 
 

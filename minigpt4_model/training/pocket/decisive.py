@@ -1,9 +1,9 @@
 """Which words of an answer only the picture tells: yes or no, a number, a side, a colour, a name, the next element of a page.
 
 In "No, there is no dog; the picture shows a cat." two words of twelve say whether the model has looked; the others follow from the
-question and from these. Counted alike, they are drowned: the frozen LLM then learned the sentences and said yes to everything. It
-needs only 600 questions to tell yes from no without fail on true words when these words alone are counted (area under the curve
-0.46 -> 1.0, and 0.60 with the words of other pictures). So they weigh more in the loss.
+question and from these. Counted alike, they are drowned: the frozen LLM then learned the sentences and said yes to everything. Where
+the Yes or No alone was counted, prompt tuning told one from the other after 1,200 questions on true words (area under the curve 0.52 ->
+1.0, and 0.60 with the words of other pictures). So they weigh more in the loss; in a mixture of all abilities that alone gave 0.63.
 """
 
 import random
