@@ -245,11 +245,12 @@ def test_wrong_paths_and_methods_are_told_in_openais_shape(server):
     assert status == 404 and body["error"]["code"] == "model_not_found" and "echo" in body["error"]["message"]
 
 
-def test_a_body_that_is_too_large_is_refused_unread():
+def test_who_sends_too_much_hears_why():
     with serving(EchoBackend(), ApiOptions(max_body_bytes=2000)) as server:
         status, body = post(server, asked(messages=[user("x" * 3000)]))
         assert status == 413 and body["error"]["type"] == "invalid_request_error"
         chunked = urllib.request.Request(server.url + "/chat/completions", iter([b"x" * 1500] * 3), {"Content-Type": "application/json"})
+        # What is sent in pieces meets a closed connection, if the server does not hear it out before it answers.
         with pytest.raises(urllib.error.HTTPError) as fault:
             urllib.request.urlopen(chunked, timeout=30)
         assert fault.value.code == 413

@@ -3,6 +3,8 @@
 Keys come from a flag or a file. Only their digests are kept, and they are written nowhere.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -13,6 +15,8 @@ from fastapi.responses import JSONResponse
 from .errors import ApiError, error_body
 
 MAX_BODY_BYTES = 64_000_000  # base64 makes a picture a third larger
+
+_HEAR_OUT_SECONDS = 5
 
 _NO_KEY = "You didn't provide an API key: send it as Authorization: Bearer KEY."
 _WRONG_KEY = "Incorrect API key provided."
@@ -81,6 +85,8 @@ class AccessGuard:
             body = error_body(401, complaint, code="invalid_api_key")
             await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
         elif length.isdigit() and int(length[:20]) > self._max_body_bytes:
+            if b"expect" not in headers:  # who asked first has sent nothing yet
+                await self._hear_out(receive)
             await JSONResponse(self._too_large().body, 413, {"Connection": "close"})(scope, receive, send)
         else:
             await self._app(scope, self._counted(receive), send)
@@ -93,10 +99,26 @@ class AccessGuard:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self._max_body_bytes:
+                if message.get("more_body"):
+                    await self._hear_out(receive)
                 raise self._too_large()
             return message
 
         return counted
+
+    async def _hear_out(self, receive):
+        """Takes in, and drops, what is still being sent: as much again as is allowed, for a few seconds.
+
+        Closing the connection on someone who is sending resets it, and the answer that says why is lost (RFC 9112, section 9.6).
+        """
+        heard = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HEAR_OUT_SECONDS):
+                while heard <= self._max_body_bytes:
+                    message = await receive()
+                    heard += len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
 
     def _too_large(self) -> ApiError:
         return ApiError(413, f"The request is larger than {self._max_body_bytes // 1_000_000} MB: send smaller or fewer pictures.")
