@@ -10,6 +10,7 @@ from minigpt4_model.chat.messages import question, text_message
 from minigpt4_model.chat.render import IGNORED
 from minigpt4_model.training.conversations import (
     PLACEHOLDER,
+    Apart,
     ConversationObjective,
     Example,
     pad_right,
@@ -237,7 +238,7 @@ def test_long_answers_come_in_steps_of_their_own(tiny):
     def long(chance, count):
         return torch.ones(count, 5, 32), [Example(LONG)] * count
 
-    objective = ConversationObjective(processor, "chatml", [(1.0, short)], 6, dict, apart=(3, long))
+    objective = ConversationObjective(processor, "chatml", [(1.0, short)], 6, dict, apart=[Apart(3, long)])
     drawn = objective.batches(0, Share())
     assert [(len(piece["labels"]), piece["vision_features"].max().item()) for (piece,) in (next(drawn) for _ in range(6))] == [
         (6, 0.0),

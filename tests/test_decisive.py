@@ -64,3 +64,39 @@ def test_on_a_page_it_is_the_next_element(decisive):
     assert "form" in told and "button" in told and "figure" in told
     assert "Some" not in told and "Image" not in told and "input" not in told
     assert 0.05 < sum(weight > 1 for weight in weights) / len(weights) < 0.45
+
+
+def deciding(decisive, *turns: tuple[str, str], words: SceneWords) -> list[str]:
+    """The pieces that alone count in a conversation about one picture."""
+    messages, labels = [], []
+    for number, (asked, answer) in enumerate(turns):
+        messages += [question(asked, [PLACEHOLDER] if number == 0 else []), text_message("assistant", answer)]
+        labels += [IGNORED, *decisive.tokenizer(answer).input_ids]
+    weights = decisive.weigh(labels, Example(messages, words, decides=True))
+    assert set(weights) <= {0.0, 1.0}
+    return [decisive.tokenizer.decode([label]) for label, weight in zip(labels, weights, strict=True) if weight]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "word"),
+    [
+        ("Is there a dog?", "No, there is no dog; the picture shows a cat.", ["No"]),
+        ("What is on the left?", "On the left is a cat.", [" cat"]),
+        ("Where is the cat?", "The cat is on the left.", [" left"]),
+        ("Is the cat on the left or on the right?", "The cat is on the right.", [" right"]),
+        ("Which is further left, the cat or the onion?", "The cat is further left.", [" cat"]),
+        ("How many cats are there?", "I see three cats.", [" three"]),
+        ("What colour is the cat?", "The cat is grey.", [" grey"]),
+        ("Is this a photo or a drawing?", "It is a drawing of a cat.", [" drawing"]),
+        ("What is on the right?", "On the right is an onion.", [" onion"]),
+        ("Which picture shows a cat?", "The second picture shows a cat.", [" second"]),
+        ("What is next to the cat?", "Nothing.", []),
+    ],
+)
+def test_one_word_decides_an_answer(decisive, asked, answer, word):
+    assert deciding(decisive, (asked, answer), words=SceneWords("cat", second_name="onion")) == word
+
+
+def test_each_answer_of_a_conversation_is_decided(decisive):
+    said = deciding(decisive, ("What is this?", "It is a cat."), ("Is it grey?", "Yes, it is grey."), words=SceneWords("cat"))
+    assert said == [" cat", "Yes"]

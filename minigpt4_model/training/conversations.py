@@ -26,10 +26,12 @@ class Example:
     """One conversation: `messages` with `PLACEHOLDER` where a picture goes; `words` keep the tokens readable where given.
 
     `words` are those of the only picture, or a tuple with those of each, None for a picture whose tokens may say anything.
+    `decides` asks whoever weighs the labels to count one word of each answer, that which decides it, and no other.
     """
 
     messages: list[dict]
     words: SceneWords | tuple[SceneWords | None, ...] | None = None
+    decides: bool = False
 
     @property
     def num_pictures(self) -> int:
@@ -52,6 +54,18 @@ UNLEARNED = [{"role": "user", "content": [{"type": "image", "image": PLACEHOLDER
 
 # `(random numbers, how many)` -> so many conversations, and the features `(P, N, Dv)` of all their pictures in reading order.
 ConversationSource = Callable[[np.random.Generator, int], tuple[torch.Tensor, list[Example]]]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Every `every`-th step takes `share` of a batch from `source`, and nothing else.
+
+    For answers that are long, since padding short ones to them would double the cost of every step, or that count otherwise.
+    """
+
+    every: int
+    source: ConversationSource
+    share: float = 0.5
 
 
 def render_example(messages: list[dict], processor: MiniGPT4Processor, template_name: str) -> Rendered:
@@ -108,12 +122,10 @@ class ConversationObjective(DrawnObjective):
         show: Callable[[], list[SampleAnswer]] = list,
         word_loss: WordLoss | None = None,
         word_weight: float = 0.0,
-        apart: tuple[int, ConversationSource] | None = None,
+        apart: Sequence[Apart] = (),
         weigh: Callable[[Sequence[int], Example], list[float]] | None = None,
     ):
-        """`apart` is `(n, source)`: every n-th step takes half a batch from a source whose answers are long, and nothing else, since
-        padding short answers to long ones would double the cost of every step. `weigh` gives each label of an example its weight.
-        """
+        """Of `apart` the first whose turn it is takes a step. `weigh` gives each label of an example its weight."""
         self.processor, self.template_name, self.evaluate_on = processor, template_name, evaluate
         self.show, self.weigh = show, weigh
         self.sources, self.batch_size, self.apart = sources, batch_size, apart
@@ -125,8 +137,9 @@ class ConversationObjective(DrawnObjective):
 
     def batch(self, step: int) -> tuple[torch.Tensor, list[Example]]:
         """The features of all pictures and the conversations, whose numbers may differ."""
-        if self.apart and step % self.apart[0] == self.apart[0] - 1:
-            return self.apart[1](np.random.default_rng([100 + len(self.sources), step]), max(1, self.batch_size // 2))
+        for number, apart in enumerate(self.apart, start=len(self.sources)):
+            if step % apart.every == apart.every - 1:
+                return apart.source(np.random.default_rng([100 + number, step]), max(1, round(apart.share * self.batch_size)))
         features, examples = [], []
         for number, (share, source) in enumerate(self.sources):
             if wanted := round(share * self.batch_size):

@@ -12,7 +12,7 @@ from ...model import MiniGPT4ForConditionalGeneration, MiniGPT4Processor
 from ..conversations import PLACEHOLDER, ConversationSource, Example, render_prompt
 from ..features import FeatureCache
 from ..representation import SceneWords, Source, WordLoss, WordPlaces, WordReader
-from .abilities import ABILITIES, DRAWINGS, NOTHING, PHOTOGRAPHS, draw_talk, shares_of
+from .abilities import ABILITIES, DECIDED, DECIDED_PHOTOGRAPHS, DRAWINGS, NOTHING, PHOTOGRAPHS, draw_talk, shares_of
 from .abilities.stock import Stock
 from .abilities.talk import Talk
 from .albums import SAYS_NOTHING, ComposedAlbum, PhotographAlbum, blank_example, picture_words
@@ -84,10 +84,11 @@ def scene_conversations(
     stage: int,
     shares: Mapping[str, float] | None = None,
     blank: torch.Tensor | None = None,
+    decides: bool = False,
 ) -> ConversationSource:
     """Composed pictures with a caption (stage 1) or with what `abilities` say of them (stage 2), by their `shares`.
 
-    `blank` are the features of the blank picture, where the model is to read one.
+    `blank` are the features of the blank picture, where the model is to read one. `decides` as in `Example`.
     """
     album, stock = ComposedAlbum(cache, pictures), Stock(pictures.bank.sprites)
     weights = shares_of(DRAWINGS) if shares is None else shares
@@ -101,7 +102,7 @@ def scene_conversations(
                 talks.append(Talk().add(ask_caption(seen.scene, words_chance), seen))
             else:
                 talks.append(draw_talk(words_chance, album, stock, weights))
-        return _learned(album, talks, chance, blank)
+        return _learned(album, talks, chance, blank, decides)
 
     return draw
 
@@ -111,15 +112,37 @@ def photograph_conversations(
     pictures: Pictures | None = None,
     cache: FeatureCache | None = None,
     shares: Mapping[str, float] | None = None,
+    decides: bool = False,
 ) -> ConversationSource:
-    """Photographs with what `abilities` say of them, by their `shares`; also beside drawings, where `pictures` and `cache` are given."""
+    """Photographs with what `abilities` say of them, by their `shares`; also beside drawings, where `pictures` and `cache` are given.
+
+    `decides` as in `Example`.
+    """
     drawings = ComposedAlbum(cache, pictures) if cache is not None and pictures is not None else None
     album, stock = PhotographAlbum(photographs, drawings), Stock((pictures or PocketPictures(1)).bank.sprites)
     weights = {name: share for name, share in (shares or shares_of(PHOTOGRAPHS)).items() if set(ABILITIES[name].needs) <= album.has}
 
     def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
         talks = [draw_talk(random.Random(int(chance.integers(2**63))), album, stock, weights) for _ in range(count)]
-        return _learned(album, talks, chance)
+        return _learned(album, talks, chance, decides=decides)
+
+    return draw
+
+
+def deciding_conversations(
+    cache: FeatureCache, pictures: Pictures, photographs: TaggedPhotographs | None, share: float
+) -> ConversationSource:
+    """Questions of whose answers one word counts, that which decides them; `share` of them about photographs, where there are any."""
+    draw_drawings = scene_conversations(cache, pictures, 2, DECIDED, decides=True)
+    if not photographs:
+        return draw_drawings
+    draw_photographs = photograph_conversations(photographs, pictures, cache, DECIDED_PHOTOGRAPHS, decides=True)
+
+    def draw(chance: np.random.Generator, count: int) -> tuple[torch.Tensor, list[Example]]:
+        number = round(share * count)
+        drawings, said = draw_drawings(chance, count - number)
+        shown, said_of_photographs = draw_photographs(chance, number)
+        return torch.cat([drawings, shown]), said + said_of_photographs
 
     return draw
 
@@ -136,7 +159,11 @@ def conversations_without_pictures(pictures: Pictures, cache: FeatureCache, blan
 
 
 def _learned(
-    album: ComposedAlbum | PhotographAlbum, talks: list[Talk], chance: np.random.Generator, blank: torch.Tensor | None = None
+    album: ComposedAlbum | PhotographAlbum,
+    talks: list[Talk],
+    chance: np.random.Generator,
+    blank: torch.Tensor | None = None,
+    decides: bool = False,
 ) -> tuple[torch.Tensor, list[Example]]:
     """The features of all pictures that are talked about, a little changed, and the conversations.
 
@@ -151,7 +178,7 @@ def _learned(
             rows.append(blank[None])
             examples.append(blank_example(talk))
         else:
-            examples.append(Example(talk.messages(PLACEHOLDER), tuple(picture_words(seen.scene) for seen in talk.pictures)))
+            examples.append(Example(talk.messages(PLACEHOLDER), tuple(picture_words(seen.scene) for seen in talk.pictures), decides))
         rows.append(features[read : read + len(talk.pictures)])
         read += len(talk.pictures)
     return torch.cat(rows), examples

@@ -23,7 +23,7 @@ from ...weights.load import load_model
 from ...weights.pairing import fingerprint
 from .. import processes
 from ..arguments import TrainingArguments, add_flags, from_flags
-from ..conversations import ConversationObjective
+from ..conversations import Apart, ConversationObjective
 from ..objective import SampleAnswer
 from ..outcome import run
 from ..representation import RepresentationObjective, WordPlaces, WordReader
@@ -37,7 +37,7 @@ from .names import HELD_OUT_FILE
 from .photographs import PhotographCrops, TaggedPhotographs
 from .sketches.sources import PocketSketches, sketch_conversations, sketch_words
 from .sketches.words import layout_words
-from .steering import load_free_tokens
+from .steering import DECIDING_SHARE, load_free_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +59,14 @@ class Recipe:
     photographs: float
     sketches: float
     no_picture: float = 0.0
+    deciding: float = 0.0
     word_weight: float = 0.0
 
 
 RECIPES = {
     "representation": Recipe(2250, 64, 1e-3, 1e-5, 100, 300, 100, photographs=0.2, sketches=0.2, no_picture=0.03),
     "stage1": Recipe(70, 12, 2e-4, 1e-4, 10, 70, 20, photographs=0.25, sketches=0.1, no_picture=0.08, word_weight=0.3),
-    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, sketches=0.2, no_picture=0.08, word_weight=0.3),
+    "stage2": Recipe(280, 12, 2e-4, 1e-5, 10, 280, 20, photographs=0.17, sketches=0.2, no_picture=0.08, deciding=0.34, word_weight=0.3),
 }
 
 TESTS = {
@@ -170,6 +171,10 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         ]
         if photographs:
             said.append((share, stages.photograph_conversations(photographs, pictures, cache)))
+        apart = [] if pages is None else [Apart(round(1 / recipe.sketches), sketch_conversations(pages, sketches))]
+        if recipe.deciding:
+            deciding = stages.deciding_conversations(cache, pictures, photographs, share)
+            apart.append(Apart(round(1 / recipe.deciding), deciding, DECIDING_SHARE))
         objective = ConversationObjective(
             processor,
             model.config.chat_template_name,
@@ -180,11 +185,13 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             word_loss,
             recipe.word_weight,
             weigh=DecisiveWords(processor.tokenizer).weigh,
-            apart=None if pages is None else (round(1 / recipe.sketches), sketch_conversations(pages, sketches)),
+            apart=apart,
         )
     binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.name}
     binding["--no-picture"] = str(recipe.no_picture)
     binding["--sketches"] = f"{recipe.sketches} {sketches.directory.name}" if recipe.sketches else "0"
+    if recipe.deciding:
+        binding["--deciding"] = str(recipe.deciding)
     if free_tokens is not None:
         binding["--free-tokens"] = fingerprint(free_tokens)
     return Trainer(model, objective, arguments, accelerator, {"stage": args.stage, **binding})

@@ -53,6 +53,10 @@ ABILITIES: dict[str, Ability] = {
     "photograph-and-drawing": Ability(photographs.photograph_among_two, 0.05, PHOTOGRAPHS, needs=("drawings",)),
 }
 
+# Where one word of an answer counts, that which decides it: abilities whose answers one word decides.
+DECIDED = {"yes-no": 0.4, "places": 0.3, "look": 0.25, "two-pictures": 0.05}
+DECIDED_PHOTOGRAPHS = {"photograph": 0.5, "photograph-yes-no": 0.5}
+
 
 def shares_of(*materials: str, changed: Mapping[str, float] | None = None) -> dict[str, float]:
     """Ability -> share, of those about these materials; `changed` sets some anew. Raises ValueError for an unknown name."""
