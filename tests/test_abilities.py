@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt4_model.training.pocket import abilities, albums, stages
+from minigpt4_model.training.pocket import abilities, albums, stages, steering
 from minigpt4_model.training.pocket.abilities import (
     ABILITIES,
     DRAWINGS,
@@ -347,6 +347,18 @@ def test_photograph_conversations_tell_sure_from_unsure(unchanged):
     assert len(kinds) == 4
 
 
+def test_deciding_conversations_are_of_drawings_and_photographs(unchanged):
+    pictures = SimpleNamespace(bank=DrawnBank(), scene=NumberedPictures().scene)
+    draw = stages.deciding_conversations(NumberedFeatures(), pictures, FewPhotographs(), share=0.25)
+    features, examples = draw(np.random.default_rng(0), 20)
+    assert len(examples) == 20 and all(example.decides for example in examples)
+    assert len(features) == sum(example.num_pictures for example in examples)
+    photographs = [said.medium == "photo" and not said.count for example in examples for said in example.words_of_pictures]
+    assert sum(photographs) == 5 and all(photographs[-5:])
+    only_drawings = stages.deciding_conversations(NumberedFeatures(), pictures, None, share=0.25)
+    assert len(only_drawings(np.random.default_rng(0), 6)[1]) == 6
+
+
 def test_abilities_that_lack_their_pictures_are_left_out():
     bank = SimpleNamespace(bank=DrawnBank())
     sure_only = FewPhotographs()
@@ -354,6 +366,21 @@ def test_abilities_that_lack_their_pictures_are_left_out():
     draw = stages.photograph_conversations(sure_only, bank)
     _, examples = draw(np.random.default_rng(0), 80)
     assert {example.num_pictures for example in examples} == {1}
+
+
+def test_steering_takes_turns_between_words_that_decide_talks_pages_and_no_picture():
+    pictures, stock = SimpleNamespace(bank=DrawnBank()), Stock(SPRITES)
+
+    def kind(step: int, **options) -> tuple[str, int]:
+        examples = steering.draw_examples(pictures, stock, step, 4, **options)
+        words = [said for example in examples for said in example.words_of_pictures]
+        name = "page" if any(said.layout for said in words) else "blank" if words[0].nothing else "talk"
+        (decides,) = {example.decides for example in examples}
+        return "decides" if decides else name, len(examples)
+
+    in_turns = [("blank", 4), ("decides", 6), ("talk", 4), ("decides", 6), ("talk", 4), ("page", 2)]
+    assert [kind(step) for step in range(12)] == in_turns * 2
+    assert [kind(step, deciding_steps=7) for step in range(12)] == [("decides", 6)] * 7 + (in_turns * 2)[7:]
 
 
 def test_conversations_are_printed_for_people(monkeypatch, capsys):
