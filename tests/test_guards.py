@@ -146,7 +146,7 @@ def test_code_may_say_the_same_line_several_times(said, items, ended):
 
 
 def test_guards_that_are_off_do_nothing():
-    off = GenerationSettings(loop_guard=0, leak_guard=False, script_guard=False)
+    off = GenerationSettings(loop_guard=0, leak_guard=False, script_guard=False, html_guard=False)
     assert build(VICUNA_V0, settings=off) == Guards()
     text = "A cat. 猫\nHuman: <Img>"
     assert show(VICUNA_V0, text, Guards(), 2) == (text, "")

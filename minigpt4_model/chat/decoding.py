@@ -22,6 +22,7 @@ from transformers.generation.logits_process import (
 from .backends.base import Answer, BackendError
 from .contrast import VisualContrast
 from .guards import Guards
+from .html_guard import HtmlGuard, OpenPage
 from .logprobs import LogprobReader
 from .settings import GenerationSettings
 from .shown_text import NO_GUARDS, ShownText
@@ -64,6 +65,35 @@ class Ban(LogitsProcessor):
         return scores.index_fill(1, self._tokens.to(scores.device), -torch.inf)
 
 
+class WholeHtml(LogitsProcessor):
+    """In a page of HTML, of the likeliest tokens those that may follow, and no other; outside of one it changes nothing.
+
+    Where none of the likeliest may follow, more are looked at; where none at all may, the page is left to the model.
+    """
+
+    LOOKED_AT = (64, 4096)
+
+    def __init__(self, guard: HtmlGuard, takes_first: bool = False):
+        """`takes_first`: no other token than the likeliest is ever taken, so no other is looked at unless it may not follow."""
+        self._guard = guard
+        self._looked_at = (1, *self.LOOKED_AT) if takes_first else self.LOOKED_AT
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        pages = [self._guard.page(ids) for ids in input_ids.tolist()]
+        if not any(pages):
+            return scores  # as nearly always: no copy
+        return torch.stack([self._kept(page, row) if page else row for page, row in zip(pages, scores, strict=True)])
+
+    def _kept(self, page: OpenPage, scores: torch.Tensor) -> torch.Tensor:
+        for number in self._looked_at:
+            likeliest = scores.topk(min(number, len(scores))).indices.tolist()
+            if fitting := [token for token in likeliest if self._guard.fits(page, token)]:
+                kept = torch.full_like(scores, -torch.inf)
+                kept[fitting] = scores[fitting]
+                return kept
+        return scores
+
+
 class TopP(LogitsProcessor):
     """transformers' `TopPLogitsWarper` without sorting the whole vocabulary, which takes as long as a small LLM's step.
 
@@ -95,6 +125,8 @@ def build_logits_processors(settings: GenerationSettings, first_ids: Sequence[in
         processors.append(VisualContrast(settings.visual_contrast))
     if settings.repetition_penalty != 1.0:
         processors.append(PenalizeRepetition(settings.repetition_penalty, first_ids))
+    if guards.html:
+        processors.append(WholeHtml(guards.html, takes_first=settings.greedy and settings.num_beams == 1))
     if settings.greedy:
         return processors
     if settings.temperature != 1.0:

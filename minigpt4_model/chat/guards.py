@@ -1,7 +1,8 @@
-"""What watches over an answer while it is written: loops, other writing systems, the template's own text.
+"""What watches over an answer while it is written: loops, other writing systems, the template's own text, HTML that falls apart.
 
-A guard sees token ids and text, never a model, so that every engine can use it. Each is a setting (`settings.py`); the visual contrast,
-which does need the model twice, is `contrast.py`. `Guards` is made for one answer from its settings and its conversation.
+A guard sees token ids and text, never a model, so that every engine can use it. Each is a setting (`settings.py`); HTML's is
+`html_guard.py`, and the visual contrast, which does need the model twice, `contrast.py`. `Guards` is made for one answer from its
+settings and its conversation.
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .html_guard import HtmlGuard
 from .messages import Turn
 from .settings import GenerationSettings
 from .templates import ChatTemplate
@@ -65,14 +67,15 @@ def leaks_of(template: ChatTemplate, said: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Guards:
-    """The guards of one answer. `banned` tokens are never chosen; `leaks`, `opening` where the answer begins with it, and letters
-    outside of `systems` end the text before them."""
+    """The guards of one answer. `banned` tokens are never chosen, nor those that `html` does not let follow; `leaks`, `opening` where the
+    answer begins with it, and letters outside of `systems` end the text before them."""
 
     repeats: int = 0
     banned: tuple[int, ...] = ()
     leaks: tuple[str, ...] = ()
     opening: str = ""
     systems: frozenset[str] | None = ALL
+    html: HtmlGuard | None = None
 
     def stopped_by(self, ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> str:
         """Why an answer of these tokens ends here, as a sentence for the person; "" when it may go on.
@@ -121,6 +124,7 @@ class GuardFactory:
         # Special tokens that end nothing would vanish from the text and leave what follows them: "user\nWhat is ...".
         self._special = tuple(sorted(set(tokenizer.all_special_ids) - end_tokens))
         self._systems: TokenSystems | None = None
+        self._html = HtmlGuard(tokenizer.decode, end_tokens)
 
     def build(self, settings: GenerationSettings, turns: Sequence[Turn], rendered: Sequence[Turn] = ()) -> Guards:
         """The guards that `settings` ask for, of an answer to `turns`; see `guards_of_text`."""
@@ -128,7 +132,7 @@ class GuardFactory:
         banned = self._special if settings.leak_guard else ()
         if guards.systems is not ALL:
             banned += self._foreign_tokens(guards.systems)
-        return replace(guards, banned=banned)
+        return replace(guards, banned=banned, html=self._html if settings.html_guard else None)
 
     def _foreign_tokens(self, systems: frozenset[str]) -> tuple[int, ...]:
         if self._systems is None:

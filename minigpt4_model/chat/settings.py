@@ -50,6 +50,7 @@ class GenerationSettings:
     loop_guard: int = _option(3, "Loop guard", "Ends an answer that repeats itself this many times in a row; 0 lets it.", 0, 10, 1, GUARDS)
     script_guard: bool = _switch(False, "Script guard", "Keeps to Latin letters and the writing systems you wrote or asked for.", GUARDS)
     leak_guard: bool = _switch(True, "Leak guard", "Ends an answer that writes your next question or the chat template.", GUARDS)
+    html_guard: bool = _switch(True, "HTML guard", "Keeps elements closed and nested in HTML that the model writes.", GUARDS)
     image_crops: bool = _switch(False, "Look closer", "Shows four parts of each picture besides: 5 times the image tokens.", PICTURES)
     read_text: bool = _switch(False, "Read text", "Text found in a picture is given to the model as a quotation.", PICTURES)
 

@@ -31,7 +31,8 @@ from .suites import build_tasks
 from .tasks.printed_text import printed_text
 
 TASKS = ("yes-no", "description", "name-held-out-files", "two-objects", "count", "colour", "no-picture")
-OFF = {"visual_contrast": 0.0, "loop_guard": 0, "script_guard": False, "leak_guard": False, "image_crops": False, "read_text": False}
+_SWITCHES = ("script_guard", "leak_guard", "html_guard", "image_crops", "read_text")
+OFF = {"visual_contrast": 0.0, "loop_guard": 0, **dict.fromkeys(_SWITCHES, False)}
 # The name of a way, and the settings that make it.
 WAYS: dict[str, dict[str, Any]] = {
     "contrast 0.5": {"visual_contrast": 0.5},
@@ -39,6 +40,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "loop": {"loop_guard": 3},
     "script": {"script_guard": True},
     "leak": {"leak_guard": True},
+    "html": {"html_guard": True},
     "crops": {"image_crops": True},
     "read text": {"read_text": True},
 }

@@ -13,23 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from ..chat.html_tags import ENDS, KNOWN, MAY_STAY_OPEN, VOID
+
 logger = logging.getLogger(__name__)
 
 KINDS = ("header", "nav", "text", "button", "image", "form", "list", "columns")
-_VOID_TAGS = "area base br col embed hr img input link meta source track wbr"
-# What HTML lets end by itself; a sloppy page that leaves these open is still valid.
-_SELF_ENDING_TAGS = "html head body p li dt dd option tr td th thead tbody tfoot colgroup"
-_TAGS = """
-    a abbr address article aside audio b base bdi bdo blockquote body br button canvas caption cite code col colgroup data datalist dd del
-    details dfn dialog div dl dt em embed fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img
-    input ins kbd label legend li link main map mark menu meta meter nav noscript object ol optgroup option output p picture pre progress q
-    rp rt ruby s samp script search section select slot small source span strong style sub summary sup svg table tbody td template textarea
-    tfoot th thead time title tr track u ul var video wbr
-    circle defs ellipse g line path polygon polyline rect text use
-"""
-_VOID, _MAY_STAY_OPEN, _KNOWN = (frozenset(tags.split()) for tags in (_VOID_TAGS, _SELF_ENDING_TAGS, _TAGS))
-_CLOSES_BEFORE = {"li": {"li"}, "p": {"p"}, "dt": {"dt", "dd"}, "dd": {"dt", "dd"}, "option": {"option"}, "tr": {"tr", "td", "th"}}
-_CLOSES_BEFORE |= {"td": {"td", "th"}, "th": {"td", "th"}, "tbody": {"thead", "tr", "td", "th"}}
 _BY_TAG = {
     "header": "header", "nav": "nav", "button": "button", "img": "image", "svg": "image", "picture": "image", "form": "form",
     "ul": "list", "ol": "list", "dl": "list", "p": "text", "h1": "text", "h2": "text", "h3": "text", "h4": "text", "h5": "text",
@@ -111,9 +99,9 @@ class _Reader(HTMLParser):
         self._ids: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        while self._open and self._open[-1].tag in _CLOSES_BEFORE.get(tag, ()):
+        while self._open and self._open[-1].tag in ENDS.get(tag, ()):
             self._open.pop()
-        if tag not in _KNOWN:
+        if tag not in KNOWN:
             self.faults.append(f"<{tag}> is no element of HTML")
         given = {name: value or "" for name, value in attrs}
         if given.get("id") and given["id"] in self._ids:
@@ -125,16 +113,16 @@ class _Reader(HTMLParser):
         if node:
             self._parent().children.append(node)
             self.visible |= kind in ("image", "button", "form") and not hidden
-        if tag not in _VOID:
+        if tag not in VOID:
             self._open.append(_Open(tag, node, hidden))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
-        if tag not in _VOID:
+        if tag not in VOID:
             self._open.pop()  # "<path/>" of a drawing
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _VOID:
+        if tag in VOID:
             self.faults.append(f"</{tag}> closes an element that has no end tag")
             return
         tags = [one.tag for one in self._open]
@@ -145,7 +133,7 @@ class _Reader(HTMLParser):
             closed = self._open.pop().tag
             if closed == tag:
                 return
-            if closed not in _MAY_STAY_OPEN:
+            if closed not in MAY_STAY_OPEN:
                 self.faults.append(f"</{tag}> comes before </{closed}>")
 
     def handle_data(self, data: str) -> None:
@@ -153,7 +141,7 @@ class _Reader(HTMLParser):
 
     def finish(self, html: str) -> None:
         self.close()
-        self.faults += [f"<{one.tag}> is never closed" for one in self._open if one.tag not in _MAY_STAY_OPEN]
+        self.faults += [f"<{one.tag}> is never closed" for one in self._open if one.tag not in MAY_STAY_OPEN]
         if html.rfind("<") > html.rfind(">"):
             self.faults.append("the page breaks off inside a tag")
         if not html.strip():

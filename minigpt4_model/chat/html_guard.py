@@ -1,0 +1,196 @@
+"""Keeps HTML whole while it is written: only what can still become a well-formed page may follow.
+
+A small LLM forgets which elements are open: it closes a list twice, a label with a button's end, or begins a figure in a figure for ever.
+What may follow is known from what stands there, so such tokens are never chosen. Says nothing about what a page should hold.
+Knows text and token ids, never a model. Tables of elements are `html_tags.py`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from .html_tags import BLOCKS, ENDS, KNOWN, LINES, MAY_STAY_OPEN, NEVER_IN_THEMSELVES, ONLY, ONLY_IN, RAW, VOID
+
+DEEPEST = 12  # elements in each other; pages that people write have fewer, and a model that opens one after another never ends
+
+_FENCE = re.compile(r"```(\w*)[ \t]*\n")
+_QUOTES = "\"'"
+_TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
+
+
+class OpenPage:
+    """HTML as far as it is written: `feed` takes more, sign by sign, and says whether that can still become a page."""
+
+    __slots__ = ("_last", "_mode", "_name", "_open", "_quote", "_ticks")
+
+    def __init__(self) -> None:
+        self._open: tuple[str, ...] = ()
+        self._mode, self._name, self._last, self._quote, self._ticks = _TEXT, "", "", "", 0
+
+    def copy(self) -> "OpenPage":
+        other = OpenPage.__new__(OpenPage)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def feed(self, text: str) -> bool:
+        """False as soon as a sign cannot stand there; nothing may be fed after that."""
+        return all(map(self._take, text))
+
+    @property
+    def may_end(self) -> bool:
+        """Whether nothing is open that has to be closed. What follows the page's code block is free."""
+        return self._mode == _DONE or (self._mode == _TEXT and MAY_STAY_OPEN.issuperset(self._open))
+
+    def _take(self, sign: str) -> bool:
+        if self._mode == _TEXT:
+            return self._take_text(sign)
+        if self._mode == _INSIDE:
+            return self._take_inside(sign)
+        if self._mode == _TAG:
+            return self._begin_tag(sign)
+        if self._mode == _NAME:
+            return self._take_name(sign)
+        if self._mode == _END_TAG:
+            return self._take_end_tag(sign)
+        if self._mode == _MARK and sign == ">":
+            self._mode = _TEXT
+        return True
+
+    def _take_text(self, sign: str) -> bool:
+        self._ticks = self._ticks + 1 if sign == "`" else 0
+        if self._ticks == 3:
+            ends, self._mode = self.may_end, _DONE
+            return ends
+        if sign == "<":
+            self._mode = _TAG
+        return True
+
+    def _begin_tag(self, sign: str) -> bool:
+        self._name = ""
+        if sign == "/":
+            self._mode = _END_TAG
+            return bool(self._open)
+        if self._in_raw():
+            return self._go_on_in_raw(sign)
+        if sign == "!":
+            self._mode = _MARK
+            return True
+        self._mode = _NAME
+        return sign.isalpha() and self._take_name(sign)
+
+    def _take_name(self, sign: str) -> bool:
+        if sign.isascii() and sign.isalnum():
+            self._name += sign.lower()
+            return any(tag.startswith(self._name) and self._fits(tag) for tag in KNOWN)
+        self._mode, self._last = _INSIDE, ""
+        return self._name in KNOWN and self._fits(self._name) and sign in " \t\n/>" and self._take_inside(sign)
+
+    def _take_inside(self, sign: str) -> bool:
+        """Attributes. A quotation that forgets its end would swallow the page: it has to end before a tag, and in its line."""
+        last, self._last = self._last, sign
+        if self._quote:
+            self._quote = "" if sign == self._quote else self._quote
+            return sign not in "<>\n"
+        if sign in _QUOTES:
+            self._quote = sign
+            return last == "="
+        if sign == ">":
+            return self._begin_element(at_once=last == "/")
+        return sign not in "<`"
+
+    def _begin_element(self, at_once: bool) -> bool:
+        """`at_once` is for what has no end tag, and for drawings: browsers take "<div/>" for the beginning of one."""
+        self._mode = _TEXT
+        around = self._around(self._name)
+        has_end = self._name not in VOID
+        self._open = (*around, self._name) if has_end and not at_once else around
+        return not at_once or not has_end or "svg" in around
+
+    def _take_end_tag(self, sign: str) -> bool:
+        closable = self._closable()
+        if sign.isascii() and sign.isalnum():
+            self._name += sign.lower()
+            if any(tag.startswith(self._name) for tag in closable):
+                return True
+        elif sign == ">" and self._name in closable:
+            last = len(self._open) - 1 - self._open[::-1].index(self._name)
+            self._open, self._mode = self._open[:last], _TEXT
+            return True
+        return self._in_raw() and self._go_on_in_raw(sign)
+
+    def _closable(self) -> set[str]:
+        """The innermost element and, where that may stay open, the one around it, and so on."""
+        found = set()
+        for tag in reversed(self._open):
+            found.add(tag)
+            if tag not in MAY_STAY_OPEN:
+                break
+        return found
+
+    def _around(self, tag: str) -> tuple[str, ...]:
+        """What is open when `tag` begins: it ends some elements."""
+        around = self._open
+        while around and (around[-1] in ENDS.get(tag, ()) or (around[-1] == "p" and tag in BLOCKS)):
+            around = around[:-1]
+        return around
+
+    def _fits(self, tag: str) -> bool:
+        around = self._around(tag)
+        if "svg" in around:
+            return True
+        inner = around[-1] if around else ""
+        if tag in NEVER_IN_THEMSELVES and tag in around:
+            return False
+        if (inner in ONLY and tag not in ONLY[inner]) or (tag in ONLY_IN and inner not in ONLY_IN[tag]):
+            return False
+        return not (tag in BLOCKS and inner in LINES) and (len(around) < DEEPEST or tag in VOID)
+
+    def _go_on_in_raw(self, sign: str) -> bool:
+        """What began like an end tag was none."""
+        self._mode = _TAG if sign == "<" else _TEXT
+        return True
+
+    def _in_raw(self) -> bool:
+        return bool(self._open) and self._open[-1] in RAW
+
+
+def open_page(text: str) -> OpenPage | None:
+    """The page that `text` ends in: in a ```html fence, in one that begins with a tag, or all of an answer that does; None without one.
+
+    None, too, where the page is beyond mending already: it was begun without the guard.
+    """
+    html = _html_at_the_end(text)
+    page = OpenPage()
+    return page if html is not None and page.feed(html) else None
+
+
+def _html_at_the_end(text: str) -> str | None:
+    if "```" not in text:
+        return text if text.lstrip().startswith("<") else None
+    fences = list(_FENCE.finditer(text))
+    if not fences or text.count("```") % 2 == 0:
+        return None
+    html = text[fences[-1].end() :]
+    return html if fences[-1][1].lower() == "html" or (not fences[-1][1] and html.lstrip().startswith("<")) else None
+
+
+class HtmlGuard:
+    """Which tokens may follow in a page. `decode` gives the text of ids; `end_tokens` end an answer."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], end_tokens: Iterable[int]):
+        self._decode, self._end_tokens = decode, frozenset(end_tokens)
+        self._pieces: dict[int, str] = {}
+
+    def page(self, ids: Sequence[int]) -> OpenPage | None:
+        """The page that an answer of these tokens ends in, or None."""
+        return open_page("".join(map(self._piece, ids)))
+
+    def fits(self, page: OpenPage, token: int) -> bool:
+        if token in self._end_tokens:
+            return page.may_end
+        return page.copy().feed(self._piece(token))
+
+    def _piece(self, token: int) -> str:
+        if token not in self._pieces:
+            self._pieces[token] = self._decode([token])
+        return self._pieces[token]
