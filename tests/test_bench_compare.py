@@ -21,6 +21,11 @@ from tests.api_server import serving
 from tests.tiny_chat import build_chatml_model
 
 
+@pytest.fixture(autouse=True)
+def quick_reader(monkeypatch):
+    monkeypatch.setattr(bench_compare, "READING_S", 0.0)
+
+
 class Scripted:
     """Says what it was asked, and takes notes."""
 
@@ -87,6 +92,37 @@ def test_an_interrupted_run_goes_on_with_whole_rounds(tmp_path):
         file.write_text(damage)
         with pytest.raises(BackendError, match="another"):
             Figures(file=file).take_up()
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_ctrl_c_ends_in_a_sentence(written, monkeypatch, tmp_path, capsys):
+    """It says what is kept and how to go on, and the kept rounds are not done again."""
+    built, asked = build_chatml_model(), []
+    monkeypatch.setattr(contenders, "load_engine", lambda *args, **kwargs: Engine(*built))
+    monkeypatch.setattr(contenders, "unpack_gguf", no_gguf)
+    monkeypatch.setattr(contenders, "has_vllm", lambda: False)
+    real = EngineContender.answer
+
+    def interrupted(self, *args, **more):
+        asked.append(1)
+        if len(asked) == 6:  # two engines: a round that does not count, one that does, and half of another
+            raise KeyboardInterrupt
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(EngineContender, "answer", interrupted)
+    command = ["bench", "compare", "--only", "decode", "--rounds", "2", "--tokens", "3", *(["--output", str(tmp_path)] if written else [])]
+    assert main(command) == 130
+    out, err = capsys.readouterr()
+    last = err.splitlines()[-1]
+    assert out == "" and "Traceback" not in err
+    if not written:
+        assert last == "Interrupted, and nothing is kept: with --output DIR every whole round is."
+        return
+    file = tmp_path / "compare.json"
+    assert last == f"Interrupted. Whole rounds kept in {file}: 1 of decode. The same command goes on from there."
+    kept = json.loads(file.read_text())["rounds"]["decode"]
+    assert main(command) == 0
+    assert {who: values[:1] for who, values in json.loads(file.read_text())["rounds"]["decode"].items()} == kept
 
 
 def test_what_is_lost_is_told():

@@ -8,7 +8,7 @@ import torch
 
 from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.llama_cpp.batching import PROMPT_POSITIONS, ContinuousBatching, Work
-from minigpt4_model.chat.llama_cpp.binding import CellsFull
+from minigpt4_model.chat.llama_cpp.binding import TOGETHER_FROM, CellsFull
 from minigpt4_model.chat.turnstile import Cancelled
 
 
@@ -121,11 +121,73 @@ def test_two_rows_go_side_by_side(batching, context):
 def test_who_comes_meanwhile_joins_the_next_step(batching, context):
     first = start(batching, Work([0], 0, [[[1]]]))
     context.began.wait(30)
-    others = line_up(batching, Work([0], 0, [[[1]]]), Work([1], 4, [[[1]]]), Work([2], 9, [[[1]]]))[1:]
+    others = line_up(batching, *[Work([number], 2 * number, [[[1]]]) for number in range(TOGETHER_FROM)])
     context.let()
     assert first().tolist() == [[0.0, 0.0]]
-    assert [result().tolist() for result in others] == [[[1.0, 4.0]], [[2.0, 9.0]]]
-    assert len(context.steps) == 2 and sorted(context.steps[1][1]) == [0, 1, 2]
+    assert [result().tolist() for result in others] == [[[float(number), 2.0 * number]] for number in range(TOGETHER_FROM)]
+    assert len(context.steps) == 2 and sorted(context.steps[1][1]) == list(range(TOGETHER_FROM))
+
+
+def test_a_few_tokens_are_computed_one_after_the_other(batching, context):
+    """Where sharing a step gains nothing, nobody waits for another's token."""
+    first = start(batching, Work([9], 0, [[[1]]]))
+    context.began.wait(30)
+    others = line_up(batching, *[Work([number], 0, [[[1]]]) for number in range(TOGETHER_FROM - 1)])
+    context.let()
+    first(), [result() for result in others]
+    assert [step[1] for step in context.steps] == [[9], *([number] for number in range(TOGETHER_FROM - 1))]
+
+
+def test_what_nobody_waits_for_is_computed_when_it_is_quiet(batching, context):
+    context.let()
+    spare = Work([5], 20, [[[1, 2, 3]]], spare=True)
+    batching.begin(spare)
+    assert spare.finished.wait(30) and (spare.done, spare.error) == (3, None)
+    assert [step[2] for step in context.steps] == [[20], [21], [22]]
+    batching.withdraw(spare)  # it has ended: nothing to wait for
+    assert batching.compute(Work([5], 23, [[[1]]])).tolist() == [[5.0, 23.0]]
+
+
+def test_who_asks_goes_before_what_nobody_waits_for(batching, context):
+    blocker = start(batching, Work([0], 0, [[[1]]]))
+    context.began.wait(30)
+    spare = Work([5], 0, [[[1, 2, 3]]], spare=True)
+    batching.begin(spare)
+    asked = start(batching, Work([1], 0, [[[1]]]))
+    queued(batching, 3)
+    context.let(2)
+    blocker(), asked()
+    batching.withdraw(spare)
+    assert spare.done == 0 and [step[1] for step in context.steps] == [[0], [1]]
+
+
+def test_what_is_withdrawn_ends_with_the_step_under_way(batching, context):
+    spare = Work([5], 0, [[[1, 2, 3]]], spare=True)
+    batching.begin(spare)
+    assert context.began.wait(30)
+    withdrawing = threading.Thread(target=batching.withdraw, args=(spare,))
+    withdrawing.start()
+    while not spare.cancelled():
+        threading.Event().wait(0.001)
+    context.let()
+    withdrawing.join(30)
+    assert spare.finished.is_set() and spare.done == 1 and len(context.steps) == 1
+
+
+def test_what_nobody_waits_for_takes_no_room():
+    context = NotingContext(cells=9)
+    context.let()
+    batching = ContinuousBatching(context, lambda: pytest.fail("nothing may be forgotten for it"))
+    try:
+        batching.compute(Work([0], 0, [[list(range(8))]]))
+        spare = Work([5], 0, [[[1, 2, 3]]], spare=True)
+        batching.begin(spare)
+        assert spare.finished.wait(30) and (spare.done, spare.error) == (1, None)
+    finally:
+        batching.close()
+    late = Work([5], 0, [[[1, 2, 3]]], spare=True)
+    batching.begin(late)
+    assert late.finished.is_set() and late.done == 0
 
 
 def test_tokens_do_not_wait_for_a_long_prompt(batching, context):

@@ -122,6 +122,28 @@ def test_a_turn_computes_only_what_is_new(engine, plain):
     assert plain.answer(undone, GREEDY).usage.reused_tokens == 0
 
 
+def test_the_next_turns_beginning_is_read_while_nobody_asks(engine, plain, monkeypatch):
+    messages = [user(image(1), "What?")]
+    made = engine.answer(messages, GREEDY).token_ids
+    ends = dataclasses.replace(engine._stop_rules, end_tokens=frozenset(made[5:6]))
+    monkeypatch.setattr(engine, "_stop_rules", ends)
+    answer = engine.answer(messages, GREEDY)
+    assert answer.finish_reason == "stop"
+    (slot,) = engine._reading_ahead
+    assert slot.ahead.finished.wait(30) and slot.ahead.done == len(engine._between_turns)
+    following = [*messages, assistant(answer.text), user("Why?")]
+    monkeypatch.setattr(plain, "_stop_rules", ends)
+    again, expected = engine.answer(following, GREEDY), plain.answer(following, GREEDY)
+    assert again.token_ids == expected.token_ids
+    asked_anew = engine.tokenizer("Why?" + engine.template.user[1] + engine.template.assistant[0], add_special_tokens=False).input_ids
+    assert again.usage.prompt_tokens - again.usage.reused_tokens == len(asked_anew)
+
+
+def test_words_as_embeddings_are_the_models(engine, parts):
+    weight = parts[0].language_model.get_input_embeddings().weight
+    assert (engine._words.read([3, 0, 3]) == weight[[3, 0, 3]].detach().numpy()).all()
+
+
 def test_a_fork_leaves_the_longer_conversation_as_it_was(engine, plain):
     """A short conversation that begins like a long one shares its cells; both go on and neither notices."""
     long = [user(image(1), "a" * 300), assistant("yes"), user("Go on")]

@@ -152,15 +152,18 @@ class Engine:
         Raises `MessageError` when the last question is too long by itself.
         """
         context = self.description.context_length
+        last: tuple[list[Turn], Rendered] | None = None  # nearly always what is kept: nothing is rendered twice
 
         def render_closer(turns: list[Turn]) -> Rendered:
-            return self.render(look_closer(turns, settings))
+            nonlocal last
+            last = turns, self.render(look_closer(turns, settings))
+            return last[1]
 
         try:
             kept, notice = fit_to_context(turns, render_closer, context - min(settings.max_new_tokens, context // 4))
         except MessageError as error:
             raise MessageError(f"{error} Or leave --image-crops off." if settings.image_crops else str(error)) from error
-        return kept, notice, render_closer(kept)
+        return kept, notice, last[1] if last and last[0] is kept else render_closer(kept)
 
     def render(self, turns: list[Turn]) -> Rendered:
         """The prompt of a conversation as this model reads it."""
@@ -288,7 +291,11 @@ class Engine:
             answer.finish_reason = "cancelled"
         finally:
             slot.sound &= reuse  # nothing is kept of the others
-            self._slots.give_back(slot)
+            self._give_back(slot)
+
+    def _give_back(self, slot: Slot) -> None:
+        """Called when an answer ends, also from a finalizer."""
+        self._slots.give_back(slot)
 
     def _forward(self, slot: Slot, keys: list[int], cancelled: Callable[[], bool], **inputs: torch.Tensor) -> torch.Tensor:
         """One step: appends the positions of `inputs`, named by `keys`, to the slot. Next-token logits `(R, V)`."""

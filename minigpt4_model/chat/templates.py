@@ -8,6 +8,7 @@ decoding (`render.py` and `decoding.py` read the tables). Official strings are u
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 OFFICIAL_SYSTEM_TEXT = (
@@ -131,6 +132,12 @@ def template_markers(template: ChatTemplate, tokenizer: Any) -> list[str]:
     return sorted((marker for marker in markers if len(marker) > 1), key=lambda marker: (-len(marker), marker))
 
 
+@lru_cache(maxsize=8)
+def _marker_pattern(template: ChatTemplate, tokenizer: Any, _size: int) -> re.Pattern:
+    """Of `template_markers`, which takes a tokenizer as long as a text does; `_size` changes with added tokens."""
+    return re.compile("|".join(map(re.escape, template_markers(template, tokenizer))))
+
+
 def escape_user_text(text: str, template: ChatTemplate, tokenizer: Any) -> str:
     """`text` with everything broken that would be read as template: a space goes behind the first character.
 
@@ -138,7 +145,7 @@ def escape_user_text(text: str, template: ChatTemplate, tokenizer: Any) -> str:
     unchanged. A text that ends with the first character of a stop text gets a space behind it, because "C#" in front of
     a "###" would be tokenised as "C" and "####", and the turn would not end.
     """
-    pattern = re.compile("|".join(map(re.escape, template_markers(template, tokenizer))))
+    pattern = _marker_pattern(template, tokenizer, len(tokenizer))
     while pattern.search(text):  # a longer run, "#####", needs several rounds
         text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
     if any(text.endswith(stop[0]) for stop in template.stop_texts):

@@ -31,6 +31,8 @@ VISITORS = (1, 2, 4, 8, 16)
 ASKED = ("What is in this picture?", "What colour is it?", "Where is it?", "Is it large?", "What is behind it?")
 MEASURES = ("decode", "visitors", "turns", "start")
 STARTS = 3  # a start takes as long as many answers
+READING_S = 0.5  # between an answer and the next question: a person reads for longer
+INTERRUPTED = 130  # the exit code after Ctrl-C, as a shell gives it
 
 
 @dataclass
@@ -83,6 +85,13 @@ class Figures:
             raise BackendError(f"{self.file} is not what an interrupted run left: remove it, or give another --output.") from fault
         if machine != cpu_title():
             raise BackendError(f"{self.file} was measured on another machine ({machine}): give another --output.")
+
+    def kept(self) -> str:
+        """What an interrupted run leaves, and how to go on, as a sentence."""
+        if self.file is None:
+            return "Interrupted, and nothing is kept: with --output DIR every whole round is."
+        whole = ", ".join(f"{count} of {measure}" for measure, count in self.done.items()) or "none yet"
+        return f"Interrupted. Whole rounds kept in {self.file}: {whole}. The same command goes on from there."
 
     def ratios(self, what: str, who: str, to: str) -> list[float]:
         """`who` over `to`, round by round."""
@@ -151,7 +160,10 @@ def together(contender, image, count: int, tokens: int) -> float:
 
 
 def measure_turns(figures: Figures, contenders: Sequence, image, rounds: int, tokens: int = 12) -> None:
-    """Seconds to the first token of `TURNS`. The answers in between are those of the first contender, so that all have the same prompts."""
+    """Seconds to the first token of `TURNS`, each question `READING_S` after the answer before, as somebody has to read that first.
+
+    The answers in between are those of the first contender, so that all have the same prompts.
+    """
     said: list[str] = []
     for counts in figures.measuring("turns", rounds):
         for contender in contenders:
@@ -159,6 +171,7 @@ def measure_turns(figures: Figures, contenders: Sequence, image, rounds: int, to
             for turn in range(1, max(TURNS) + 1):
                 if turn not in TURNS and not contender.remembers:
                     continue
+                time.sleep(READING_S if turn > 1 else 0)
                 timed = contender.answer(conversation(said, turn, image), tokens, until_end=True)
                 if len(said) < turn:
                     said.append(timed.text or "...")
@@ -223,6 +236,9 @@ def main(argv: list[str]) -> int:
     except (BackendError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(figures.kept(), file=sys.stderr)
+        return INTERRUPTED
     print(f"{cpu_title()}, {args.rounds} rounds")
     print(report(figures))
     if args.output:

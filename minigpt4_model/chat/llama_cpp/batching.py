@@ -7,6 +7,9 @@ An answer hands over a `Work`, a token or a prompt behind what its sequences hol
 the tokens of all answers that have chosen one, and some positions of the prompts that are waiting, first come first served: a new
 question joins between two steps, nobody waits for the end of somebody else's answer, and who stops is gone after one step. Knows nothing
 of texts, sampling or slots.
+
+Besides, `begin` hands over a `Work` that nobody waits for, such as the beginning of a turn that has not been asked yet. It is computed
+position by position while there is nothing else to do.
 """
 
 import threading
@@ -20,13 +23,14 @@ import torch
 
 from ..backends.base import BackendError
 from ..turnstile import Cancelled
-from .binding import CellsFull, LlamaContext
+from .binding import TOGETHER_FROM, CellsFull, LlamaContext
 
 # Positions of prompts in one step. More would gain little speed and let everybody's next token wait for longer.
 PROMPT_POSITIONS = 64
 # How long a step waits for those who have just been given logits, in steps and in seconds: they come back with a token at once, unless
 # their reader is slow. Without waiting, two answers would fall into step by turns and never share a batch.
 _LINGER_STEPS, _LINGER_S = 0.5, 0.01
+_QUIET_S = 0.05  # nothing was asked for so long: time for what nobody waits for
 
 
 @dataclass(eq=False)
@@ -35,13 +39,14 @@ class Work:
 
     A row is a list of parts, token ids or embeddings `(n, D)`; all rows have parts of the same kinds and lengths. With `crop` the
     sequences may hold something from `start` on, which is forgotten first. `done` counts the positions computed so far, of each row;
-    `logits` are those behind the last.
+    `logits` are those behind the last. `spare`: nobody waits for it.
     """
 
     sequences: Sequence[int]
     start: int
     rows: Sequence[Sequence[Sequence[int] | np.ndarray]]
     crop: bool = False
+    spare: bool = False
     done: int = 0
     logits: list[torch.Tensor] = field(default_factory=list)
     error: Exception | None = None
@@ -137,6 +142,24 @@ class ContinuousBatching:
             raise Cancelled
         return torch.stack(work.logits) if len(work.logits) > 1 else work.logits[0][None]
 
+    def begin(self, work: Work) -> None:
+        """Compute a `spare` work whenever there is nothing else to do, until it is withdrawn."""
+        with self._arrived:
+            if not self._closed:
+                self._queue.append(work)
+                self._arrived.notify()
+                return
+        work.finished.set()
+
+    def withdraw(self, work: Work) -> None:
+        """End a work that was begun, at the latest after the step that is under way. `work.done` then tells how far it got."""
+        work.cancelled = lambda: True
+        with self._arrived:
+            if work in self._queue and not work.running:
+                self._queue.remove(work)
+                work.finished.set()
+        work.finished.wait()
+
     def close(self) -> None:
         """Stop after the step that is under way; works that are waiting end with a `BackendError`. Frees the context."""
         with self._arrived:
@@ -152,8 +175,7 @@ class ContinuousBatching:
         expected, last_step_s = 0, 0.0
         while True:
             with self._arrived:
-                while not self._queue and not self._closed:
-                    self._arrived.wait()
+                self._wait()
                 self._linger(expected, last_step_s)
                 if self._closed:
                     for work in self._queue:
@@ -168,6 +190,13 @@ class ContinuousBatching:
             last_step_s = time.perf_counter() - start
             expected = self._settle(batches)
 
+    def _wait(self) -> None:
+        """Until there is something to compute, or nothing but spare works and quiet."""
+        while not self._closed and all(work.spare for work in self._queue):
+            arrived = self._arrived.wait(_QUIET_S if self._queue else None)
+            if not arrived and self._queue:
+                return
+
     def _linger(self, expected: int, last_step_s: float) -> None:
         """Wait for as many works as were answered in the last step, but not for long."""
         until = time.perf_counter() + min(_LINGER_S, _LINGER_STEPS * last_step_s)
@@ -177,13 +206,21 @@ class ContinuousBatching:
                 return
 
     def _compose(self) -> list[_Batch]:
-        """What the next step computes: everybody's token, and of the prompts the oldest first."""
+        """What the next step computes: everybody's token, and of the prompts the oldest first.
+
+        A few tokens gain nothing by sharing a step (`TOGETHER_FROM`): then it is the oldest one's, and who gets it samples meanwhile.
+        """
         for work in [work for work in self._queue if work.cancelled()]:
             self._queue.remove(work)
             work.finished.set()
         tokens, embeddings = _Batch(), _Batch()
         left = PROMPT_POSITIONS
-        for work in sorted(self._queue, key=lambda work: work.is_prompt):
+        asked = [work for work in self._queue if not work.spare]
+        if not asked:
+            asked, left = self._queue[:1], 1
+        elif not any(work.is_prompt for work in asked) and sum(len(work.sequences) for work in asked) < TOGETHER_FROM:
+            asked = asked[:1]
+        for work in sorted(asked, key=lambda work: work.is_prompt):
             rows = len(work.sequences)
             if work.is_prompt and left < rows:
                 continue
@@ -202,6 +239,9 @@ class ContinuousBatching:
                     logits = self._decode(batch)
                 break
             except CellsFull:
+                if batch.works[0][0].spare:
+                    batch.works[0][0].cancelled = lambda: True
+                    return
                 if not self._make_room():
                     batch = self._without_youngest(batch)
             except Exception as error:  # whatever it is: the thread goes on for the others
@@ -242,8 +282,9 @@ class ContinuousBatching:
         with self._arrived:
             for work in [work for work in self._queue if work.running]:
                 work.running = False
-                if work.error is not None or work.done == work.length:
+                left_alone = work.spare and work.cancelled()
+                if work.error is not None or work.done == work.length or left_alone:
                     self._queue.remove(work)
                     work.finished.set()
-                    answered += work.error is None
+                    answered += work.error is None and not work.spare
         return answered

@@ -112,6 +112,9 @@ _LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, _POINTER)
 _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
 _FP32, _FP16 = 0, 1  # GGML_TYPE_F32, GGML_TYPE_F16
 _OFF, _ON = 0, 1  # LLAMA_FLASH_ATTN_TYPE_DISABLED, LLAMA_FLASH_ATTN_TYPE_ENABLED
+# From so many positions on one call is faster than a call for each: llama.cpp's kernel for several rows of Q8_0 needs 32 ms of one thread
+# for two positions, 42 for four and 46 for eight, that for a single row 9 (docs/benchmarks.md).
+TOGETHER_FROM = 6
 
 _FUNCTIONS = {
     "llama_log_set": (None, (_LOG_CALLBACK, _POINTER)),
@@ -225,11 +228,28 @@ class LlamaContext:
     def decode(
         self, inputs: Sequence[int] | np.ndarray, positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[int]
     ) -> list[torch.Tensor]:
-        """Compute one batch: token ids, or embeddings `(n, width)` in fp32. Next-token logits `(V,)` at the `wanted` places of it.
+        """Compute one batch: token ids, or embeddings `(n, width)` in fp32. Next-token logits `(V,)` at its `wanted` places, in order.
 
-        Raises `CellsFull`, after which everything is as before, and `RuntimeError` when llama.cpp fails, after which the sequences of
-        this batch may hold anything.
+        A few positions are computed one after the other, which is faster (`TOGETHER_FROM`). Raises `CellsFull`, after which everything is
+        as before, and `RuntimeError` when llama.cpp fails, after which the sequences of this batch may hold anything.
         """
+        count = len(inputs)
+        if count >= TOGETHER_FROM:
+            return self._decode(inputs, positions, sequences, wanted)
+        rows: list[torch.Tensor] = []
+        for place in range(count):
+            one = slice(place, place + 1)
+            try:
+                rows += self._decode(inputs[one], positions[one], sequences[one], [0] if place in wanted else [])
+            except CellsFull:
+                for sequence, position in zip(sequences[:place], positions[:place], strict=True):
+                    self.forget(sequence, position)
+                raise
+        return rows
+
+    def _decode(
+        self, inputs: Sequence[int] | np.ndarray, positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[int]
+    ) -> list[torch.Tensor]:
         count = len(inputs)
         embeddings = np.ascontiguousarray(inputs, np.float32) if isinstance(inputs, np.ndarray) else None
         if embeddings is None:

@@ -3,11 +3,13 @@
 It is `Engine` in all but where logits come from: the same prompts, sampling, guards and texts, slots that keep what conversations have
 in common, and the visual contrast. Answers share the steps of one context (`batching.py`). Beam search and looking back at an answer it
 leaves to the torch engine, which is loaded when somebody first asks for them.
+
+While a person reads an answer, what every next turn begins with is read already: the answer's end and the opening of a question.
 """
 
 import threading
-from collections.abc import Callable
-from itertools import groupby
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from ..turnstile import Seats
 from .batching import PROMPT_POSITIONS, ContinuousBatching, Work
 from .binding import LlamaContext, load_library
 from .sequences import SequenceNumbers, SequenceSlot
+from .word_rows import WordRows
 
 ANSWERS = 16  # in progress at a time; more wait
 _CONVERSATIONS = 48  # with a place in the cells, those being answered included
@@ -72,11 +75,16 @@ class LlamaCppEngine(Engine):
         if (context.width, context.vocabulary) != (text.hidden_size, text.vocab_size):
             context.close()
             raise WeightsError(f"{gguf} is not this model's LLM: {context.vocabulary} words of width {context.width}.")
+        self._words = WordRows(gguf, context.vocabulary, context.width)
         self._slots = ConversationSlots(_CONVERSATIONS, context.cells, lambda: SequenceSlot(numbers))
         self._numbers = numbers
         self._batching = numbers.batching = ContinuousBatching(context, self._make_room)
         self._pages = context.cells // _PAGE
         self._seats = Seats(self._pages)
+        between_turns = self.template.answer_end + self.template.assistant[1] + self.template.user[0]
+        self._between_turns: list[int] = self.tokenizer(between_turns, add_special_tokens=False).input_ids
+        self._reading_ahead: deque[SequenceSlot] = deque()
+        self._reading_lock = threading.Lock()
         self._load_reference, self._reference = reference, None
         self._reference_lock = threading.Lock()
 
@@ -106,6 +114,7 @@ class LlamaCppEngine(Engine):
         return self.reference().weigh(*args, **more)
 
     def forget(self) -> None:
+        self._stop_reading_ahead()
         super().forget()
         if self._reference is not None:
             self._reference.forget()
@@ -122,6 +131,35 @@ class LlamaCppEngine(Engine):
         pages = -(-(len(asked.keys) + min(asked.settings.max_new_tokens, room)) // _PAGE)
         return max(pages, -(-self._pages // ANSWERS)) * (2 if asked.contrasted else 1)
 
+    def _seated(self, asked: Asked, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+        self._stop_reading_ahead()
+        yield from super()._seated(asked, answer, cancelled)
+
+    def _decode(self, asked: Asked, slot: SequenceSlot, answer: Answer, cancelled: Callable[[], bool]) -> Iterator[str]:
+        yield from super()._decode(asked, slot, answer, cancelled)
+        ended = answer.finish_reason == "stop" and answer.token_ids[-1] in self._stop_rules.end_tokens
+        fits = len(slot.keys) + len(self._between_turns) < self.description.context_length
+        if ended and fits and self.reuse_kv and not asked.contrasted:
+            slot.ahead = Work(slot.sequences, len(slot.keys), [[self._between_turns]], spare=True)
+            self._batching.begin(slot.ahead)
+
+    def _give_back(self, slot: SequenceSlot) -> None:
+        if slot.ahead is None:
+            self._slots.give_back(slot)
+        else:
+            self._reading_ahead.append(slot)
+
+    def _stop_reading_ahead(self) -> None:
+        """Gives the slots back whose answers have ended, with what was read behind them meanwhile."""
+        with self._reading_lock:
+            while self._reading_ahead:
+                slot = self._reading_ahead.popleft()
+                self._batching.withdraw(slot.ahead)
+                slot.keys += self._between_turns[: slot.ahead.done]
+                slot.sound &= slot.ahead.error is None
+                slot.ahead = None
+                self._slots.give_back(slot)
+
     def _read(self, asked: Asked, slot: SequenceSlot, answer: Answer, cancelled: Callable[[], bool]) -> torch.Tensor:
         reused = len(slot.keys)
         rows = [
@@ -136,15 +174,14 @@ class LlamaCppEngine(Engine):
         return self._compute(slot, keys, Work(slot.sequences, len(slot.keys), rows), cancelled)
 
     def _parts(self, ids: list[int], features: torch.Tensor | None) -> list[list[int] | np.ndarray]:
-        """Ids as they are, and what stands in place of the image tokens among them as embeddings."""
-        pictures = None if features is None else features.float().cpu().numpy()
-        parts: list[list[int] | np.ndarray] = []
-        taken = 0
-        for is_image, run in groupby(ids, lambda id_: id_ == self._config.image_token_id):
-            run = list(run)
-            parts.append(pictures[taken : taken + len(run)] if is_image else run)
-            taken += len(run) if is_image else 0
-        return parts
+        """Ids as they are where there is no picture among them; else one run of embeddings, the pictures' and the words'."""
+        if features is None:
+            return [ids]
+        is_image = np.array(ids) == self._config.image_token_id
+        rows = np.empty((len(ids), features.shape[1]), np.float32)
+        rows[is_image] = features.float().cpu().numpy()
+        rows[~is_image] = self._words.read([id_ for id_ in ids if id_ != self._config.image_token_id])
+        return [rows]
 
     def _compute(self, slot: SequenceSlot, keys: list[int], work: Work, cancelled: Callable[[], bool]) -> torch.Tensor:
         slot.sound = False
@@ -156,6 +193,7 @@ class LlamaCppEngine(Engine):
 
     def _make_room(self) -> bool:
         """Called when there is no cell left: drops the conversation that nobody has gone on with for longest."""
+        self._stop_reading_ahead()
         dropped = self._slots.drop_oldest()
         self._numbers.empty_returned()
         return dropped

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ..backends.base import BackendError
-from .batching import ContinuousBatching
+from .batching import ContinuousBatching, Work
 
 
 class SequenceNumbers:
@@ -45,12 +45,14 @@ class SequenceNumbers:
 
 @dataclass(eq=False)
 class SequenceSlot:
-    """As `kv_cache.Slot`: `keys` name the positions that each of `sequences` holds; there are two for the visual contrast."""
+    """As `kv_cache.Slot`: `keys` name the positions that each of `sequences` holds; there are two for the visual contrast.
+    `ahead` is what is being computed behind them before anybody asks for it."""
 
     numbers: SequenceNumbers
     keys: list[int] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     sound: bool = True
+    ahead: Work | None = None
 
     @property
     def size(self) -> int:
