@@ -20,9 +20,9 @@ _LAZY = {
 __all__ = ["__version__", *_LAZY]
 
 # torch and llama.cpp compute on several threads that wait for each other hundreds of times a token. libgomp lets them wait awake only
-# for a microsecond or two once there are more threads than processors, which torch's and llama.cpp's together are; then each wait is a
-# sleep, and decoding takes 1.4 times as long. "Active" makes that ten times as many turns; the two counts are what is the default without
-# it. Read when torch is loaded, so too late where the caller has done that; what the environment says wins.
+# for a microsecond or two once there are more threads than processors, which torch's and llama.cpp's together are; then nearly each wait
+# is a sleep (docs/benchmarks.md). "Active" makes that ten times as long; the two counts are what is the default without it. They are read
+# when torch is loaded, so it is too late where the caller has done that. What the environment says wins.
 if sys.platform == "linux" and "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ.update(OMP_WAIT_POLICY="active", GOMP_SPINCOUNT="300000")
     os.environ.setdefault("KMP_BLOCKTIME", "200")  # ms; for a torch that was built with Intel's OpenMP

@@ -32,8 +32,10 @@ _SHORTEST_INSTRUCTION = 6  # words: what a model may say by chance is shorter
 def is_looping(ids: Sequence[int], repeats: int) -> bool:
     """Whether `ids` end in a run of tokens that came again `repeats` times in a row."""
     for period in range(1, min(LOOP_LONGEST_PERIOD, len(ids) // (repeats + 1)) + 1):
+        if ids[-1] != ids[-1 - period]:  # nearly always, so nothing else is computed
+            continue
         length = period * max(repeats + 1, -(-LOOP_TOKENS // period))
-        if length <= len(ids) and ids[-1] == ids[-1 - period] and ids[-length + period :] == ids[-length:-period]:
+        if length <= len(ids) and ids[-length + period :] == ids[-length:-period]:
             return True
     return False
 
