@@ -113,3 +113,10 @@ def test_slots_handed_over_count():
     for keys in ([1], [2]):
         slots.give_back(filled(keys))
     assert len(slots) == 2  # one is still handed over
+
+
+def test_it_says_whether_a_beginning_is_kept():
+    slots = slots_with([1, 2, 3], [4, 5])
+    assert slots.holds([1, 2]) and slots.holds([4, 5]) and not slots.holds([1, 3]) and not slots.holds([4, 5, 6])
+    taken = slots.take([1, 2, 3, 4])
+    assert taken.keys == [1, 2, 3] and not slots.holds([1, 2])

@@ -10,6 +10,7 @@ import pytest
 
 from minigpt4_model.chat.backends.base import BackendError
 from minigpt4_model.chat.engine import Engine
+from minigpt4_model.chat.messages import load_conversation
 from minigpt4_model.chat.settings import GenerationSettings
 from minigpt4_model.chat.together import answer_together
 from minigpt4_model.weights.errors import WeightsError
@@ -130,13 +131,29 @@ def test_the_next_turns_beginning_is_read_while_nobody_asks(engine, plain, monke
     answer = engine.answer(messages, GREEDY)
     assert answer.finish_reason == "stop"
     (slot,) = engine._reading_ahead
-    assert slot.ahead.finished.wait(30) and slot.ahead.done == len(engine._between_turns)
+    assert slot.ahead[0].finished.wait(30) and slot.ahead[0].done == len(engine._between_turns)
     following = [*messages, assistant(answer.text), user("Why?")]
     monkeypatch.setattr(plain, "_stop_rules", ends)
     again, expected = engine.answer(following, GREEDY), plain.answer(following, GREEDY)
     assert again.token_ids == expected.token_ids
     asked_anew = engine.tokenizer("Why?" + engine.template.user[1] + engine.template.assistant[0], add_special_tokens=False).input_ids
     assert again.usage.prompt_tokens - again.usage.reused_tokens == len(asked_anew)
+
+
+def test_a_picture_is_read_before_the_question_is_there(engine, plain):
+    messages = [user(image(3), "What?")]
+    (picture,) = load_conversation(messages)[0].pictures
+    for _ in range(2):  # the second time it is all there
+        engine.prepare_picture(picture)
+        assert all(slot.ahead[0].finished.wait(30) for slot in engine._reading_ahead)
+        engine._stop_reading_ahead()
+        assert len(engine._slots) == 1
+    answer, expected = engine.answer(messages, GREEDY), plain.answer(messages, GREEDY)
+    assert answer.token_ids == expected.token_ids and answer.timings.encode_s == 0
+    opening = engine.tokenizer(engine.template.user[0], add_special_tokens=False).input_ids
+    assert answer.usage.reused_tokens == len(opening) + answer.usage.image_tokens
+    plain.prepare_picture(picture)
+    assert not plain._reading_ahead
 
 
 def test_words_as_embeddings_are_the_models(engine, parts):

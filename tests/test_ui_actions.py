@@ -349,7 +349,7 @@ def test_what_listens_to_a_conversation_at_rest_hears_of_each_end_once(store):
 def test_a_picture_is_opened_and_encoded_before_it_is_sent(store, files, monkeypatch):
     backend = EchoBackend()
     encoded, opened = [], []
-    backend.encode_image = lambda picture: encoded.append(picture.digest)
+    backend.prepare_picture = lambda picture: encoded.append(picture.digest)
     monkeypatch.setattr("minigpt4_model.ui.actions.load_picture", lambda file: opened.append(file) or load_picture(file))
     actions, conversation = Actions(backend, store), store.open()
     broken = Path(files[0]).with_name("broken.png")

@@ -194,6 +194,10 @@ class Engine:
                 self._encoded.popitem(last=False)
         return encoded
 
+    def prepare_picture(self, picture: LoadedPicture) -> None:
+        """Do what can be done of an answer about a picture before the question is there."""
+        self.encode_image(picture)
+
     def image_features(
         self, asked: Asked, answer: Answer, reused: int = 0, cancelled: Callable[[], bool] = lambda: False
     ) -> list[torch.Tensor | None]:

@@ -81,6 +81,12 @@ class ConversationSlots:
             self._sort_in()
         return slot
 
+    def holds(self, keys: Sequence[int]) -> bool:
+        """Whether a slot that is not handed over begins with `keys`."""
+        with self._lock:
+            self._sort_in()
+            return any(slot.keys[: len(keys)] == list(keys) for slot in self._slots.values())
+
     def give_back(self, slot: Slot) -> None:
         self._returned.append(slot)
         if self._lock.acquire(blocking=False):  # else whoever holds it, or the next to take a slot, sorts it in

@@ -122,11 +122,11 @@ class Actions:
         yield from self._write(conversation, run, settings, box=box)
 
     def prepare(self, typed: dict) -> None:
-        """Open, store and, where the backend can, encode the pictures in the box while the visitor is still writing.
+        """Open, store and, where the backend can, read the pictures in the box while the visitor is still writing.
 
         What is wrong with one is told when it is sent.
         """
-        encode = getattr(self._backend, "encode_image", None)
+        read = getattr(self._backend, "prepare_picture", None)
         for file in typed["files"][:MAX_PICTURES_PER_QUESTION]:
             if file in self._prepared:
                 continue
@@ -134,8 +134,8 @@ class Actions:
                 picture = self._prepared[file] = self._open_picture(file)
                 while len(self._prepared) > MAX_PREPARED:
                     self._prepared.popitem(last=False)
-                if encode is not None:
-                    encode(picture.loaded)
+                if read is not None:
+                    read(picture.loaded)
 
     def ask_example(self, conversation_id: str | None, example: DemoQuestion, *controls) -> Iterator[Shown]:
         yield from self.ask_aside(conversation_id, example.question, [str(example.picture)], *controls)

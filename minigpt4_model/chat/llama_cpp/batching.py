@@ -9,7 +9,7 @@ question joins between two steps, nobody waits for the end of somebody else's an
 of texts, sampling or slots.
 
 Besides, `begin` hands over a `Work` that nobody waits for, such as the beginning of a turn that has not been asked yet. It is computed
-position by position while there is nothing else to do.
+in small steps while there is nothing else to do.
 """
 
 import threading
@@ -31,6 +31,7 @@ PROMPT_POSITIONS = 64
 # their reader is slow. Without waiting, two answers would fall into step by turns and never share a batch.
 _LINGER_STEPS, _LINGER_S = 0.5, 0.01
 _QUIET_S = 0.05  # nothing was asked for so long: time for what nobody waits for
+_SPARE_POSITIONS = 8  # of that in one step, which whoever asks meanwhile has to wait for
 
 
 @dataclass(eq=False)
@@ -217,7 +218,7 @@ class ContinuousBatching:
         left = PROMPT_POSITIONS
         asked = [work for work in self._queue if not work.spare]
         if not asked:
-            asked, left = self._queue[:1], 1
+            asked, left = self._queue[:1], _SPARE_POSITIONS
         elif not any(work.is_prompt for work in asked) and sum(len(work.sequences) for work in asked) < TOGETHER_FROM:
             asked = asked[:1]
         for work in sorted(asked, key=lambda work: work.is_prompt):

@@ -4,7 +4,8 @@ It is `Engine` in all but where logits come from: the same prompts, sampling, gu
 in common, and the visual contrast. Answers share the steps of one context (`batching.py`). Beam search and looking back at an answer it
 leaves to the torch engine, which is loaded when somebody first asks for them.
 
-While a person reads an answer, what every next turn begins with is read already: the answer's end and the opening of a question.
+While a person reads an answer, what every next turn begins with is read already: the answer's end and the opening of a question; and
+while one is written about a picture (`prepare_picture`), the picture.
 """
 
 import threading
@@ -25,6 +26,8 @@ from ..contrast import contrast_keys
 from ..engine import Engine
 from ..inspection import Inspection, Weights
 from ..kv_cache import ConversationSlots
+from ..messages import Turn
+from ..pictures import LoadedPicture
 from ..settings import GenerationSettings
 from ..turnstile import Seats
 from .batching import PROMPT_POSITIONS, ContinuousBatching, Work
@@ -140,8 +143,7 @@ class LlamaCppEngine(Engine):
         ended = answer.finish_reason == "stop" and answer.token_ids[-1] in self._stop_rules.end_tokens
         fits = len(slot.keys) + len(self._between_turns) < self.description.context_length
         if ended and fits and self.reuse_kv and not asked.contrasted:
-            slot.ahead = Work(slot.sequences, len(slot.keys), [[self._between_turns]], spare=True)
-            self._batching.begin(slot.ahead)
+            self._read_ahead(slot, self._between_turns, [self._between_turns])
 
     def _give_back(self, slot: SequenceSlot) -> None:
         if slot.ahead is None:
@@ -149,14 +151,34 @@ class LlamaCppEngine(Engine):
         else:
             self._reading_ahead.append(slot)
 
+    def prepare_picture(self, picture: LoadedPicture) -> None:
+        """Encode the picture, and read a conversation that begins with it up to its last image token, when nobody asks for anything."""
+        features = self.encode_image(picture).features
+        rendered = self.render([Turn("user", (picture, "?"))])
+        end = 1 + max(place for place, key in enumerate(rendered.keys) if key < 0)
+        keys = rendered.keys[:end]
+        if not self.reuse_kv or self._slots.holds(keys):
+            return
+        slot = SequenceSlot(self._numbers)
+        slot.widen(1)
+        self._read_ahead(slot, keys, self._parts(rendered.input_ids[:end], features))
+        self._give_back(slot)
+
+    def _read_ahead(self, slot: SequenceSlot, keys: list[int], row: list) -> None:
+        """Begin to compute `row`, whose positions are named `keys`, behind what the slot holds."""
+        work = Work(slot.sequences, len(slot.keys), [row], spare=True)
+        slot.ahead = work, keys
+        self._batching.begin(work)
+
     def _stop_reading_ahead(self) -> None:
-        """Gives the slots back whose answers have ended, with what was read behind them meanwhile."""
+        """Gives the slots back behind which something was read ahead, with as much of it as is there."""
         with self._reading_lock:
             while self._reading_ahead:
                 slot = self._reading_ahead.popleft()
-                self._batching.withdraw(slot.ahead)
-                slot.keys += self._between_turns[: slot.ahead.done]
-                slot.sound &= slot.ahead.error is None
+                work, keys = slot.ahead
+                self._batching.withdraw(work)
+                slot.keys += keys[: work.done]
+                slot.sound &= work.error is None
                 slot.ahead = None
                 self._slots.give_back(slot)
 

@@ -46,13 +46,13 @@ class SequenceNumbers:
 @dataclass(eq=False)
 class SequenceSlot:
     """As `kv_cache.Slot`: `keys` name the positions that each of `sequences` holds; there are two for the visual contrast.
-    `ahead` is what is being computed behind them before anybody asks for it."""
+    `ahead` is what is being computed behind them before anybody asks for it, and its keys."""
 
     numbers: SequenceNumbers
     keys: list[int] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     sound: bool = True
-    ahead: Work | None = None
+    ahead: tuple[Work, list[int]] | None = None
 
     @property
     def size(self) -> int:
