@@ -197,8 +197,9 @@ def test_metrics_are_this_machines(url):
 
 def test_the_longest_answer_bounds_the_slider(two):
     controls = {component["props"].get("elem_id"): component["props"] for component in two[0].config["components"]}
-    slider = controls["setting-max_new_tokens"]
-    assert (slider["maximum"], slider["value"]) == (50, 50)
+    for place in ("setting", "compare-a", "compare-b"):
+        slider = controls[f"{place}-max_new_tokens"]
+        assert (slider["maximum"], slider["value"]) == (50, 50)
 
 
 def test_questions_beyond_the_limit_are_refused_in_words(two):

@@ -114,7 +114,7 @@ def test_a_conversation_and_an_answer_have_their_bounds():
     backend = Front(Limits(max_questions=2, max_answer_tokens=5)).watched(EchoBackend())
     asked = [question("one"), {"role": "assistant", "content": "1"}, question("two")]
     assert backend.answer(asked).finish_reason == "length"
-    assert backend.description.settings.max_new_tokens == 5
+    assert backend.description.settings.max_new_tokens == 5 and backend.description.longest_answer == 5
     with pytest.raises(MessageError, match="at most 2 questions"):
         backend.stream([*asked, {"role": "assistant", "content": "2"}, question("three")])
     with pytest.raises(SettingsError, match="at most 5 tokens"):

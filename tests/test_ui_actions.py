@@ -1,6 +1,7 @@
 """What a visitor can do, without a browser: limits, refusals, faults, leaving."""
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,11 @@ def controls_with(**changed) -> list:
     """What the settings panel's controls hold when some of them were changed."""
     names = [option.name for option in dataclasses.fields(GenerationSettings)]
     return [changed.get(name, value) for name, value in zip(names, CONTROLS, strict=True)]
+
+
+def returned(shown) -> list[int] | None:
+    """Which pictures the receipt sends back, None for a question that is asked."""
+    return json.loads(shown.receipt)[1]
 
 
 class Recording(EchoBackend):
@@ -105,7 +111,7 @@ def test_what_is_too_little_or_too_much_stays_in_the_box(store, files, text, cou
     conversation = store.open()
     (shown,) = ask(Actions(EchoBackend(), store), conversation, text, files[:count])
     assert reason in shown.status and "alert" in shown.status
-    assert shown.box.value["text"] == text and len(shown.box.value["files"]) == count
+    assert returned(shown) == list(range(count))
     assert conversation.exchanges == ()
 
 
@@ -123,7 +129,21 @@ def test_a_setting_out_of_range_is_refused_in_words(store):
     conversation = store.open()
     controls = controls_with(seed="minus one")
     (shown,) = ask(Actions(EchoBackend(), store), conversation, controls=controls)
-    assert "Seed" in shown.status and shown.box.value["text"] == "hello"
+    assert "Seed" in shown.status and returned(shown) == []
+
+
+@pytest.mark.parametrize(
+    ("context", "limit", "shown"), [(10**6, 0, (4096, 300)), (2048, 0, (2048, 300)), (2048, 100, (100, 100)), (200, 1000, (200, 200))]
+)
+def test_the_longest_answer_goes_to_the_end_of_the_models_memory(context, limit, shown):
+    from minigpt4_model.ui.settings_panel import build_settings_panel
+
+    with gr.Blocks() as page:
+        controls = build_settings_panel(dataclasses.replace(EchoBackend.description, context_length=context, answer_limit=limit))
+    (longest,) = [control for control in controls if control.elem_id == "setting-max_new_tokens"]
+    assert (longest.maximum, longest.value) == shown
+    (reset,) = [function for function in page.fns.values() if controls[0]._id in [output._id for output in function.outputs]]
+    assert reset.fn()[0] == shown[1]
 
 
 def test_switches_reach_the_backend(store):
@@ -139,7 +159,7 @@ def test_the_panel_has_a_control_for_each_kind_of_setting():
     from minigpt4_model.ui.settings_panel import build_settings_panel
 
     with gr.Blocks():
-        controls = build_settings_panel(GenerationSettings(script_guard=True))
+        controls = build_settings_panel(dataclasses.replace(EchoBackend.description, settings=GenerationSettings(script_guard=True)))
     kinds = dict(zip([option.name for option in dataclasses.fields(GenerationSettings)], controls, strict=True))
     assert isinstance(kinds["script_guard"], gr.Checkbox) and kinds["script_guard"].value is True
     assert isinstance(kinds["loop_guard"], gr.Slider) and isinstance(kinds["seed"], gr.Textbox)
@@ -258,7 +278,7 @@ def test_leaving_in_mid_answer_cancels_it_and_keeps_the_part(store):
 def test_an_expired_conversation_keeps_the_question_in_the_box(store):
     actions = Actions(EchoBackend(), store)
     (shown,) = actions.ask("from an earlier run", {"text": "hello", "files": []}, *CONTROLS)
-    assert "no longer kept" in shown.status and shown.box.value["text"] == "hello" and shown.chat == []
+    assert "no longer kept" in shown.status and returned(shown) == [] and shown.chat == []
     assert store.get(shown.conversation_id).exchanges == ()
     assert "no longer kept" in actions.undo("from an earlier run", 0).status
     assert "no longer kept" in actions.clear("from an earlier run").status
@@ -313,20 +333,35 @@ def test_refusals_of_the_layers_below_are_told_in_the_visitors_language(store, t
     assert "对话能容纳 12 个词元" in conversation.exchanges[-1].note
 
 
-def test_only_what_was_in_the_box_leaves_it(store, files):
+def test_the_server_never_empties_the_box(store, files):
+    """The browser does, when the question is sent: what is in the box when the server speaks is the next question."""
     actions, conversation = Actions(EchoBackend(), store), store.open()
-
-    def emptied(box):
-        return "value" in box._constructor_args[0]  # an update holds what was given alone
-
-    assert emptied(ask(actions, conversation)[0].box)
     for writing in (
+        actions.ask(conversation.id, {"text": "hello", "files": []}, *CONTROLS),
         actions.retry(conversation.id, 1, *CONTROLS),
         actions.edit(conversation.id, 0, "otherwise", *CONTROLS),
         actions.ask_aside(conversation.id, "from a panel", [files[0]], *CONTROLS),
     ):
         boxes = [shown.box for shown in writing if isinstance(shown.box, gr.MultimodalTextbox)]
-        assert len(boxes) == 2 and not any(map(emptied, boxes))
+        # An update holds what was given alone.
+        assert len(boxes) == 2 and not any("value" in box._constructor_args[0] for box in boxes)
+
+
+def test_the_receipt_says_what_became_of_a_question(store, files, tmp_path):
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+    (tmp_path / "paper.png").write_bytes(b"%PDF-1.7")
+    refused = ask(actions, conversation, "look", [files[0], str(tmp_path / "paper.png"), files[1]])
+    assert [returned(shown) for shown in refused] == [[0, 2]]  # the pictures that were fine come back
+    gone = actions.ask("from an earlier run", {"text": "", "files": [str(tmp_path / "gone.png"), files[0]]}, *CONTROLS)
+    assert [returned(shown) for shown in gone] == [[1]]
+    writing = actions.ask(conversation.id, {"text": "hello", "files": []}, *CONTROLS)
+    begun = next(writing)
+    assert returned(begun) is None
+    (busy,) = actions.ask(conversation.id, {"text": "again", "files": [files[0]]}, *CONTROLS)
+    assert "still being written" in busy.status and returned(busy) == [0]
+    assert not any(isinstance(shown.receipt, str) for shown in writing)
+    for shown in actions.ask_aside(conversation.id, "from a panel", [files[0]], *CONTROLS):
+        assert not isinstance(shown.receipt, str)
 
 
 def test_an_answer_can_be_had_again_with_its_settings(store):

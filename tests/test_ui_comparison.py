@@ -1,5 +1,6 @@
 """Two answers side by side: both are written, one fault leaves the other alone, leaving stops both."""
 
+import threading
 import time
 
 from minigpt4_model.chat.backends.base import AnswerStream, BackendError
@@ -80,6 +81,37 @@ def test_leaving_stops_both():
     while not all(stream.answer.finish_reason == "cancelled" for stream in streams) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [stream.answer.finish_reason for stream in streams] == ["cancelled"] * 2
+
+
+def test_stop_ends_both_and_keeps_what_was_written():
+    models, shown = {"one": Watched(), "other": Watched()}, []
+    for answers in compare(models, ASKED, sides(), stopped=lambda: bool(shown)):
+        if all(answer.text for answer in answers):
+            shown.append(answers)
+    assert all(answer.text and answer.stopped and answer.note.endswith("Stopped.") for answer in shown[-1])
+    assert not any("what is it" in answer.text for answer in shown[-1])
+
+
+class Deaf(EchoBackend):
+    """Does not hear that it is to stop."""
+
+    def __init__(self):
+        super().__init__()
+        self.released = threading.Event()
+
+    def stream(self, messages, settings=None):
+        def run(answer, cancelled):
+            yield "one word"
+            self.released.wait(30)
+
+        return AnswerStream(run)
+
+
+def test_stop_does_not_wait_for_a_backend_that_is_deaf():
+    deaf = Deaf()
+    *_, (one, other) = compare({"one": deaf, "other": EchoBackend()}, ASKED, sides(), stopped=lambda: True)
+    deaf.released.set()
+    assert (one.text, one.stopped) == ("one word", True) and "Stopped." in one.note
 
 
 def test_how_far_two_answers_agree():

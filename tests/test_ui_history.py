@@ -1,5 +1,6 @@
 """A conversation goes to the browser and comes back: with its pictures, settings and names; from hostile documents nothing."""
 
+import dataclasses
 import json
 
 import gradio as gr
@@ -27,7 +28,7 @@ EXAMPLE = DemoQuestion("Which animal is this?", PICTURES / "cat.png", "name")
 @pytest.fixture
 def page(tmp_path) -> PageParts:
     backend, store = EchoBackend(), ConversationStore(tmp_path / "pictures")
-    parts = dict.fromkeys(("conversation", "chat", "box", "status", "settled"))
+    parts = dict.fromkeys(("conversation", "chat", "box", "status", "settled", "receipt"))
     models = {"pocket": backend}
     return PageParts(backend, models, store, Actions(backend, store), [EXAMPLE], **parts, controls=[None] * 13)
 
@@ -122,6 +123,9 @@ def test_an_opened_link_fills_the_box_and_the_settings(page):
     assert box.value["text"] == "Which?" and box.value["files"][0]["path"].endswith("cat.png")
     assert "cannot hold: 1" in status and "depend: 2" in status
     assert controls[1] == 0.5 and "5" in controls
+    page.backend.description = dataclasses.replace(page.backend.description, context_length=2048)
+    _, _, longest, *_ = open_link(page, "#question=x&max_new_tokens=4096")
+    assert longest == 2048
     box, status, *controls = open_link(page, "#question=x&temperature=99")
     assert "alert" in status and box == gr.skip() and set(map(str, controls)) == {str(gr.skip())}
 

@@ -17,6 +17,8 @@ GREEDY_BELOW = 1e-3  # a temperature under this picks the likeliest word anyway,
 
 SAMPLING, GUARDS, PICTURES = "Sampling", "Guards", "Pictures"
 
+MOST_NEW_TOKENS = 4096
+
 
 def _option(default, label: str, info: str, minimum, maximum, step, group: str = SAMPLING):
     about = {"label": label, "info": info, "minimum": minimum, "maximum": maximum, "step": step, "group": group}
@@ -35,7 +37,7 @@ class SettingsError(ValueError):
 class GenerationSettings:
     """How one answer is decoded. Checked when it is made: raises `SettingsError`."""
 
-    max_new_tokens: int = _option(300, "Longest answer", "Tokens after which an answer is cut.", 1, 4096, 1)
+    max_new_tokens: int = _option(300, "Longest answer", "Tokens after which an answer is cut.", 1, MOST_NEW_TOKENS, 1)
     temperature: float = _option(1.0, "Temperature", "0 always takes the likeliest word; higher is more varied.", 0.0, 2.0, 0.05)
     top_p: float = _option(0.9, "Top-p", "Sample among the likeliest words that together reach this probability.", 0.01, 1.0, 0.01)
     top_k: int = _option(0, "Top-k", "Sample among this many likeliest words; 0 means all.", 0, 1000, 1)
@@ -76,6 +78,10 @@ class GenerationSettings:
     def greedy(self) -> bool:
         """Whether the likeliest word is always taken, so that neither seed nor top-p and top-k matter."""
         return self.temperature < GREEDY_BELOW
+
+    def no_longer_than(self, tokens: int) -> "GenerationSettings":
+        """These settings with a longest answer of `tokens` at most."""
+        return dataclasses.replace(self, max_new_tokens=min(self.max_new_tokens, tokens))
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any], defaults: "GenerationSettings | None" = None) -> "GenerationSettings":

@@ -22,11 +22,11 @@ class Watcher(Protocol):
 
 
 class WatchedBackend:
-    """`backend` with `watchers`; whatever else it offers is there unchanged. `longest_answer` bounds what it writes by default, too."""
+    """`backend` with `watchers`; whatever else it offers is there unchanged. `answer_limit` bounds what it writes by default, too."""
 
-    def __init__(self, backend: Backend, watchers: Sequence[Watcher], longest_answer: int = 0):
+    def __init__(self, backend: Backend, watchers: Sequence[Watcher], answer_limit: int = 0):
         self._backend = backend
-        self._longest_answer = longest_answer
+        self._answer_limit = answer_limit
         self._watchers = tuple(watchers)
 
     def __getattr__(self, name: str) -> Any:
@@ -34,10 +34,8 @@ class WatchedBackend:
 
     @property
     def description(self) -> BackendDescription:
-        about = self._backend.description
-        if 0 < self._longest_answer < about.settings.max_new_tokens:
-            about = dataclasses.replace(about, settings=dataclasses.replace(about.settings, max_new_tokens=self._longest_answer))
-        return about
+        about = dataclasses.replace(self._backend.description, answer_limit=self._answer_limit)
+        return dataclasses.replace(about, settings=about.settings.no_longer_than(self._answer_limit or about.settings.max_new_tokens))
 
     def stream(self, messages: list[dict], settings: GenerationSettings | None = None, **more: Any) -> AnswerStream:
         used = settings or self.description.settings

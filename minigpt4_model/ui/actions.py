@@ -21,7 +21,7 @@ from ..chat.backends.base import Answer, AnswerStream, Backend, BackendError
 from ..chat.messages import MessageError
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
-from .chat_panel import box_answering, box_filled, box_idle, box_sent
+from .chat_panel import box_answering, box_filled, box_idle, receipt
 from .conversation import FAILED, FINISHED, STOPPED, Conversation, ConversationBusy, ConversationExpired, ConversationStore, Run
 from .demo_questions import DemoQuestion
 from .html_as_text import undefuse
@@ -55,6 +55,7 @@ class Shown(NamedTuple):
     box: Any = gr.skip()
     status: Any = gr.skip()
     settled: Any = gr.skip()
+    receipt: Any = gr.skip()
 
 
 class Refused(Exception):
@@ -90,21 +91,28 @@ class Actions:
         return Shown(conversation.id, chat_messages(exchanges, language), box_idle(), status_html(note), _settled())
 
     def ask(self, conversation_id: str | None, typed: dict, *controls) -> Iterator[Shown]:
-        """Send what is in the box. If a picture is refused nothing is sent: the text and the other pictures stay in the box."""
-        yield from self._ask(conversation_id, typed, controls, box_sent())
+        """Ask what was sent from the box. If a picture is refused nothing is asked: the text and the other pictures come back."""
+        yield from self._ask(conversation_id, typed, controls, from_box=True)
 
     def ask_aside(self, conversation_id: str | None, text: str, files: Sequence[str], *controls) -> Iterator[Shown]:
-        """Send a question that does not come from the box: what is being written there stays. One that is refused takes its place."""
-        yield from self._ask(conversation_id, {"text": text, "files": list(files)}, controls, box_answering())
+        """Ask what does not come from the box: what is being written there stays. A question that is refused takes its place."""
+        yield from self._ask(conversation_id, {"text": text, "files": list(files)}, controls, from_box=False)
 
-    def _ask(self, conversation_id: str | None, typed: dict, controls: Sequence, box: gr.MultimodalTextbox) -> Iterator[Shown]:
+    def _ask(self, conversation_id: str | None, typed: dict, controls: Sequence, from_box: bool) -> Iterator[Shown]:
+        def receipt_for(files: Sequence[str]) -> Any:
+            return receipt([at for at, file in enumerate(typed["files"]) if file in files]) if from_box else gr.skip()
+
+        def box_with(files: Sequence[str]) -> gr.MultimodalTextbox:
+            return box_idle() if from_box else box_filled(typed["text"], files)
+
         conversation = self._find(conversation_id)
         if conversation is None:
             # After a restart the uploads of the earlier run are gone.
-            yield self._begin_anew(box_filled(typed["text"], [file for file in typed["files"] if os.path.exists(file)]))
+            files = [file for file in typed["files"] if os.path.exists(file)]
+            yield self._begin_anew(box_with(files))._replace(receipt=receipt_for(files))
             return
         if conversation.busy:
-            yield _busy(conversation)
+            yield _busy(conversation)._replace(receipt=receipt_for(typed["files"]))
             return
         try:
             settings = settings_from_controls(controls)
@@ -112,14 +120,15 @@ class Actions:
             question = self._take_question(conversation, typed["text"], len(pictures), typed["files"])
         except (Refused, SettingsError) as refusal:
             files = refusal.files if isinstance(refusal, Refused) else typed["files"]
-            yield Shown(box=box_filled(typed["text"], files), status=status_html(tell(conversation.language, str(refusal)), warning=True))
+            why = status_html(tell(conversation.language, str(refusal)), warning=True)
+            yield Shown(box=box_with(files), status=why, receipt=receipt_for(files))
             return
         try:
             run = conversation.ask(question, pictures)
         except ConversationBusy:  # another question came while the pictures were opened
-            yield _busy(conversation)
+            yield _busy(conversation)._replace(receipt=receipt_for(typed["files"]))
             return
-        yield from self._write(conversation, run, settings, box=box)
+        yield from self._write(conversation, run, settings, from_box=from_box)
 
     def prepare(self, typed: dict) -> None:
         """Open, store and, where the backend can, read the pictures in the box while the visitor is still writing.
@@ -202,9 +211,9 @@ class Actions:
         run: Run,
         settings: GenerationSettings,
         notices: Sequence[str] = (),
-        box: gr.MultimodalTextbox | None = None,
+        from_box: bool = False,
     ) -> Iterator[Shown]:
-        """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving. The page shows `box` meanwhile."""
+        """Write the last answer as it comes, until its end, Stop, a fault or the visitor's leaving."""
         asked = conversation.exchanges[-1:]  # none, if the conversation was cleared meanwhile
         pictures = [picture for exchange in asked for picture in exchange.pictures]
         if settings.seed is None:
@@ -213,7 +222,8 @@ class Actions:
         notices = [*notices, *dict.fromkeys(tell(conversation.language, picture.notice) for picture in pictures if picture.notice)]
         stream, shown = None, ""
         try:
-            yield self._show(conversation, box=box or box_answering(), note=_joined(notices), warning=False)
+            begun = self._show(conversation, box=box_answering(), note=_joined(notices), warning=False)
+            yield begun._replace(receipt=receipt()) if from_box else begun
             with self._line.join() as place:
                 while place.ahead and run.current and not run.stopped:
                     yield Shown(status=status_html(_waiting(place, conversation.language)))

@@ -1,5 +1,7 @@
-"""The chat itself and the box to write in."""
+"""The chat itself and the box to write in. `sending.js` empties the box when its question is sent, and gives back what was refused."""
 
+import json
+import time
 from collections.abc import Sequence
 
 import gradio as gr
@@ -58,11 +60,14 @@ def box_answering() -> gr.MultimodalTextbox:
     return gr.MultimodalTextbox(submit_btn=False, stop_btn=True)
 
 
-def box_sent() -> gr.MultimodalTextbox:
-    """The box is empty, for what was in it is being answered, and offers Stop."""
-    return gr.MultimodalTextbox(value={"text": "", "files": []}, submit_btn=False, stop_btn=True)
-
-
 def box_filled(text: str, files: Sequence[str]) -> gr.MultimodalTextbox:
     """The box holds a question that can be sent."""
     return gr.MultimodalTextbox(value={"text": text, "files": list(files)}, submit_btn=True, stop_btn=False)
+
+
+def receipt(returned: Sequence[int] | None = None) -> str:
+    """What the server says of a question from the box: that it is asked, or that it comes back with the pictures at these positions.
+
+    No two are the same, so that the browser sees whether the server said anything.
+    """
+    return json.dumps([str(time.monotonic_ns()), returned])

@@ -2,10 +2,12 @@
 
 import dataclasses
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 
 import gradio as gr
 
+from ..chat.backends.base import BackendDescription
 from ..chat.messages import question
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
@@ -32,8 +34,9 @@ def build(page: PageParts) -> None:
             asked = gr.Textbox(label=label("compare.question"), lines=3, max_lines=8, elem_id="compare-question")
             from_chat = gr.Button(label("compare.from-chat"), size="sm", elem_id="compare-from-chat")
     with gr.Row():
-        ask = gr.Button(label("compare.ask"), variant="primary", size="md", min_width=140, elem_id="compare-ask")
-        stop = gr.Button(label("compare.stop"), size="md", min_width=140, elem_id="compare-stop")
+        # Neither grows, so that Stop does not appear where Ask has just been pressed.
+        ask = gr.Button(label("compare.ask"), variant="primary", size="md", scale=0, min_width=140, elem_id="compare-ask")
+        stop = gr.Button(label("compare.stop"), size="md", scale=0, min_width=140, visible=False, elem_id="compare-stop")
     verdict = gr.HTML(status_html(""), elem_id="compare-verdict")
     sides, shown = [], []
     with gr.Row():
@@ -44,12 +47,23 @@ def build(page: PageParts) -> None:
                 shown += [answer, note]
     count = len(sides[0])
 
-    def run(request: gr.Request, file, text, *values) -> Iterator[list]:
-        yield from answer_both(page, file, text, [values[:count], values[count:]], language_of(request))
+    running: dict[str | None, threading.Event] = {}  # whose comparisons run, and whether they were stopped
 
-    answering = {**page.answering, "outputs": [*shown, verdict], "show_progress_on": verdict}
-    running = ask.click(run, [picture, asked, *sides[0], *sides[1]], **answering)
-    stop.click(lambda: f'<p role="status">{text_html("status.stopped")}</p>', None, [verdict], cancels=[running], **page.quick)
+    def run(request: gr.Request, file, text, *values) -> Iterator[list]:
+        stopped = running[request.session_hash] = threading.Event()
+        try:
+            yield from answer_both(page, file, text, [values[:count], values[count:]], language_of(request), stopped.is_set)
+        finally:
+            running.pop(request.session_hash, None)
+
+    def stop_running(request: gr.Request) -> None:
+        if request.session_hash in running:
+            running[request.session_hash].set()
+
+    answering = {**page.answering, "outputs": [*shown, verdict, stop], "show_progress_on": verdict}
+    ask.click(run, [picture, asked, *sides[0], *sides[1]], **answering)
+    # Stop goes when it has worked; who pressed it by the keyboard finds the way back.
+    stop.click(stop_running, None, None, js="() => document.getElementById('compare-ask').focus()", **page.quick)
     from_chat.click(lambda conversation_id: last_question(page, conversation_id), [page.conversation], [picture, asked], **page.quick)
 
 
@@ -59,24 +73,38 @@ def _build_side(page: PageParts, name: str, model: str, warmer: bool) -> tuple[l
     Two models are compared with their defaults, one model with two temperatures: then the second side is `warmer`.
     """
     models = list(page.models)
-    defaults = page.models[model].description.settings
+    about = page.models[model].description
+    defaults = about.settings.no_longer_than(about.longest_answer)
     if warmer:
         defaults = dataclasses.replace(defaults, temperature=min(2.0, defaults.temperature + 0.8))
     fields = {option.name: option for option in dataclasses.fields(GenerationSettings)}
     prefix = f"compare-{name.lower()}"
     choice = gr.Dropdown(models, value=model, label=name, interactive=len(models) > 1)
-    first = build_control(fields["temperature"], defaults.temperature, prefix=prefix)
+    first = build_control(fields["temperature"], defaults.temperature, about.longest_answer, prefix)
     answer = gr.Markdown("", elem_classes="compared", latex_delimiters=[], buttons=["copy"])
     note = gr.HTML("", elem_classes="compared-note")
     with gr.Accordion(label("compare.more"), open=False):
         rest = [
-            first if field == "temperature" else build_control(fields[field], getattr(defaults, field), prefix=prefix) for field in fields
+            first if name == "temperature" else build_control(option, getattr(defaults, name), about.longest_answer, prefix)
+            for name, option in fields.items()
         ]
+    longest = rest[list(fields).index("max_new_tokens")]
+    choice.change(lambda model, tokens: _within(page.models[model].description, tokens), [choice, longest], [longest], **page.quick)
     return [choice, *rest], answer, note
 
 
-def answer_both(page: PageParts, file: str | None, text: str | None, sides: Sequence[Sequence], language: str = ENGLISH) -> Iterator[list]:
-    """New values for answer and note of each side and the verdict, while both answers are written. `sides` are a model and its controls."""
+def _within(about: BackendDescription, tokens: int) -> gr.Slider:
+    """The control of the longest answer for the model that was chosen."""
+    return gr.Slider(maximum=about.longest_answer, value=min(tokens, about.longest_answer))
+
+
+def answer_both(
+    page: PageParts, file: str | None, text: str | None, sides: Sequence[Sequence], language: str = ENGLISH, stopped=lambda: False
+) -> Iterator[list]:
+    """New values for answer and note of each side, the verdict and Stop, while both answers are written.
+
+    `sides` are a model and its controls. Stop is there from the first value to the last.
+    """
     if not (text or "").strip() and not file:
         yield _refused(say(language, "status.nothing"))
         return
@@ -94,12 +122,15 @@ def answer_both(page: PageParts, file: str | None, text: str | None, sides: Sequ
     both = [dataclasses.replace(side, settings=_seeded(side.settings, drawn)) for side in both]
     messages = [question(text.strip() if text and text.strip() else say(language, "chat.describe"), pictures)]
     answers: list[SideAnswer] = []
-    said: object = status_html("")
-    for answers in compare(page.models, messages, both, language):
-        yield [*_shown(answers, language), said]
-        said = gr.skip()  # what is still on its way when Stop is pressed must not wipe out what Stop says
-    verdict = "" if any(answer.fault for answer in answers) else _verdict(*(answer.text for answer in answers), language)
-    yield [*_shown(answers, language), status_html(verdict)]
+    for answers in compare(page.models, messages, both, language, stopped):
+        yield [*_shown(answers, language), status_html(""), gr.Button(visible=True)]
+    if any(answer.fault for answer in answers):
+        verdict = ""
+    elif any(answer.stopped for answer in answers):
+        verdict = say(language, "status.stopped")
+    else:
+        verdict = _verdict(*(answer.text for answer in answers), language)
+    yield [*_shown(answers, language), status_html(verdict), gr.Button(visible=False)]
 
 
 def last_question(page: PageParts, conversation_id: str | None) -> list:
@@ -121,7 +152,7 @@ def _seeded(settings: GenerationSettings, seed: int) -> GenerationSettings:
 
 
 def _refused(why: str) -> list:
-    return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), status_html(why, warning=True)]
+    return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), status_html(why, warning=True), gr.skip()]
 
 
 def _shown(answers: Sequence[SideAnswer], language: str) -> list[str]:

@@ -6,7 +6,7 @@ Both answers are written at the same time; models that share a processor share i
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..chat.backends.base import Answer, AnswerStream, Backend, BackendError
@@ -30,21 +30,30 @@ class Side:
 
 @dataclass(frozen=True)
 class SideAnswer:
-    """An answer as far as it has come. `note` says how it ended, empty while it is written; `fault` that it could not be."""
+    """An answer as far as it has come. `note` says how it ended, empty while it is written; `fault` that it could not be.
+
+    `stopped` says that it was left unfinished because somebody wanted so.
+    """
 
     text: str = ""
     note: str = ""
     fault: bool = False
+    stopped: bool = False
 
 
 def compare(
-    backends: Mapping[str, Backend], messages: list[dict], sides: Sequence[Side], language: str = ENGLISH
+    backends: Mapping[str, Backend],
+    messages: list[dict],
+    sides: Sequence[Side],
+    language: str = ENGLISH,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[SideAnswer]]:
-    """The answers of all `sides` to `messages`, again and again until all have ended. Closing the iterator stops them.
+    """The answers of all `sides` to `messages`, again and again until all have ended.
 
-    What one side cannot do becomes its note; the other goes on.
+    They end soon when `stopped()` says so, and at once when the iterator is closed. What one side cannot do becomes its note; the
+    other goes on.
     """
-    runs = [_Run(backends[side.model], messages, side.settings, language) for side in sides]
+    runs = [_Run(backends[side.model], messages, side.settings, language, stopped) for side in sides]
     try:
         while any(run.running for run in runs):
             for run in runs:
@@ -56,8 +65,9 @@ def compare(
 
 
 class _Run:
-    def __init__(self, backend: Backend, messages: list[dict], settings: GenerationSettings, language: str):
+    def __init__(self, backend: Backend, messages: list[dict], settings: GenerationSettings, language: str, stopped: Callable[[], bool]):
         self._language = language
+        self._stopped = stopped
         self.shown = SideAnswer()
         self.running = True
         self._stream: AnswerStream | None = None
@@ -75,15 +85,19 @@ class _Run:
 
     def _open(self, backend: Backend, messages: list[dict], settings: GenerationSettings) -> None:
         self._stream = backend.stream(messages, settings)
-        self._texts = paced(self._stream, lambda: False)
+        self._texts = paced(self._stream, self._stopped)
 
     def _take(self) -> None:
+        if self._stopped():
+            self._stream.cancel()
         text = next(self._texts, None)
         if text is not None:
             self.shown = SideAnswer(text)
             return
         self.running = False
-        self.shown = SideAnswer(self._stream.answer.text, _ending(self._stream.answer, self._language))
+        answer = self._stream.answer
+        # A backend that did not stop in time has not said how the answer ended.
+        self.shown = SideAnswer(answer.text, _ending(answer, self._language), stopped=answer.finish_reason in ("", "cancelled"))
 
     def _guarded(self, step) -> None:
         try:
@@ -101,7 +115,7 @@ class _Run:
 
 def _ending(answer: Answer, language: str) -> str:
     count = answer.usage.completion_tokens
-    endings = {"length": "status.cut", "cancelled": "status.stopped"}
+    endings = {"length": "status.cut", "cancelled": "status.stopped", "": "status.stopped"}
     ending = say(language, endings[answer.finish_reason]) if answer.finish_reason in endings else ""
     notices = [tell(language, notice) for notice in answer.notices]
     return " · ".join(filter(None, [say(language, "status.token" if count == 1 else "status.tokens", count=count), ending, *notices]))

@@ -6,7 +6,8 @@ import gradio as gr
 
 STYLE = Path(__file__).with_name("style.css")
 # What the page begins with, in this order.
-SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "ticket.js", "pictures.js", "meter.js", "history.js", "share.js"))
+_NAMES = ("page", "ticket", "sending", "pictures", "meter", "history", "share")
+SCRIPTS = tuple(Path(__file__).with_name(f"{name}.js") for name in _NAMES)
 
 
 def build_theme() -> gr.themes.Base:

@@ -52,6 +52,9 @@ PANELS = [
 _READ_TICKET = "() => window.minigpt4.readTicket()"
 _KEEP_TICKET = "(id) => window.minigpt4.keepTicket(id)"
 
+# See `sending.js`.
+_SEND = "(...values) => window.minigpt4.send(...values)"
+_RETURNED = "(box, receipt) => window.minigpt4.returned(box, receipt)"
 _SHOW_CHAT = "(id) => { window.minigpt4.showChat(); return id }"
 
 
@@ -77,6 +80,7 @@ def build_page(
     with PrivatePage(title=about.title, analytics_enabled=False, fill_height=True) as page:
         conversation, settled = gr.State(None), gr.State("")
         ticket = gr.Textbox(visible="hidden", label="Conversation", elem_id="ticket")
+        receipt = gr.Textbox(visible="hidden", label="Receipt", elem_id="receipt")
         copied = gr.Checkbox(False, visible="hidden", label="Another tab has this conversation")
         build_header_panel(about, [*((panel.name, panel.icon) for panel in PANELS), ("settings", "settings")])
         if notice:
@@ -90,14 +94,15 @@ def build_page(
                 meter = build_meter_panel()
             with gr.Column(elem_id="dock"):
                 with _panel_column("settings"):
-                    controls = build_settings_panel(about.settings, limits.max_answer_tokens)
+                    controls = build_settings_panel(about)
                 parts = PageParts(
-                    backend, models, store, Actions(backend, store), examples, conversation, chat, box, status, settled, controls
+                    backend, models, store, Actions(backend, store), examples, conversation, chat, box, status, settled, receipt, controls
                 )
                 for panel in PANELS:
                     with _panel_column(panel.name, panel.wide):
                         panel.build(parts)
-        # Pressed by `page.js` and `pictures.js` alone.
+        # Pressed by the scripts alone.
+        empty = gr.Button("", visible="hidden", elem_id="empty")
         new = gr.Button("", visible="hidden", elem_id="new")
         rearrange = gr.Button("", visible="hidden", elem_id="rearrange")
         prepare = gr.Button("", visible="hidden", elem_id="prepare")
@@ -106,6 +111,7 @@ def build_page(
             add_ask_endpoint(backend)
 
         _wire_chat(parts)
+        empty.click(None, [box], [box, status], js="(box) => window.minigpt4.emptied(box)", **parts.quick)
         new.click(parts.actions.clear, [conversation], parts.shown, js=_SHOW_CHAT, **parts.quick)
         parts.on_settled(lambda now: meter_html(now, about), [], [meter])
         # The pictures in the box are put in another order in the browser alone: `pictures.js`.
@@ -147,7 +153,9 @@ def _wire_chat(parts: PageParts) -> None:
     def ask_example(conversation_id, event: gr.SelectData, *values):
         yield from actions.ask_example(conversation_id, starters(parts.examples)[event.index], *values)
 
-    box.submit(actions.ask, [conversation, box, *controls], **answering)
+    sent = box.submit(actions.ask, [conversation, box, *controls], js=_SEND, **answering)
+    for ended in (sent.then, sent.failure):
+        ended(None, [box, parts.receipt], [box, parts.status], js=_RETURNED, **quick)
     chat.example_select(ask_example, [conversation, *controls], **answering)
     chat.retry(retry, [conversation, *controls], **answering)
     chat.edit(edit, [conversation, *controls], **answering)

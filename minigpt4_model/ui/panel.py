@@ -36,6 +36,7 @@ class PageParts:
     box: gr.MultimodalTextbox
     status: gr.HTML
     settled: gr.State  # changes whenever the conversation is at rest in a new state; `on_settled` listens to it
+    receipt: gr.Textbox  # what became of the last question that was sent from the box, see `chat_panel`
     controls: Sequence[gr.components.Component]  # of the settings, in the order of `GenerationSettings`' fields
 
     @property
@@ -46,7 +47,7 @@ class PageParts:
     @property
     def shown(self) -> list[gr.components.Component]:
         """What an action's `Shown` fills, in its order."""
-        return [self.conversation, self.chat, self.box, self.status, self.settled]
+        return [self.conversation, self.chat, self.box, self.status, self.settled, self.receipt]
 
     @property
     def quick(self) -> dict[str, Any]:

@@ -176,6 +176,16 @@
     }, true);
   }
 
+  // What is dropped beside the box goes into it, too: a browser would show it in place of the page.
+  for (const kind of ["dragover", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      if (event.defaultPrevented || !event.dataTransfer || !event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      const options = { dataTransfer: event.dataTransfer, bubbles: true, cancelable: true };
+      if (kind === "drop") document.querySelector("#box .full-container").dispatchEvent(new DragEvent("drop", options));
+    });
+  }
+
   let seen = 0;
   function dress() {
     const row = document.querySelector("#box .input-row");

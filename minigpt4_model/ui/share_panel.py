@@ -147,7 +147,8 @@ def open_link(page: PageParts, fragment: str, language: str = ENGLISH) -> list:
     if link.earlier:
         notes.append(say(language, "share.earlier", count=link.earlier))
     box = box_filled(link.question, [str(examples[name]) for name in link.examples])
-    return [box, status_html(" ".join(notes)), *controls_from_settings(link.settings)]
+    settings = link.settings.no_longer_than(page.backend.description.longest_answer)
+    return [box, status_html(" ".join(notes)), *controls_from_settings(settings)]
 
 
 def _example_of(page: PageParts, picture: StoredPicture) -> Path | None:

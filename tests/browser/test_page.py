@@ -48,7 +48,7 @@ def test_a_dropped_and_a_pasted_picture_arrive(visit, echo_url):
         const canvas = new OffscreenCanvas(size, size); canvas.getContext('2d').fillRect(0, 0, size, size);
         const blob = await canvas.convertToBlob();
         const data = new DataTransfer(); data.items.add(new File([blob], 'image.png', {type: 'image/png'}));
-        const target = document.querySelector(kind === 'paste' ? '#box textarea' : '#box .full-container');
+        const target = document.querySelector({paste: '#box textarea', drop: '#box .full-container', beside: '#chat'}[kind]);
         const options = {bubbles: true, cancelable: true};
         target.dispatchEvent(kind === 'paste' ? new ClipboardEvent('paste', {clipboardData: data, ...options})
                                               : new DragEvent('drop', {dataTransfer: data, ...options}));
@@ -57,7 +57,9 @@ def test_a_dropped_and_a_pasted_picture_arrive(visit, echo_url):
     expect(chat.attached).to_have_count(1)
     chat.page.evaluate(make, ["paste", 60])
     expect(chat.attached).to_have_count(2)
-    assert "2 pictures (40x40, 60x60)" in chat.ask("both")
+    chat.page.evaluate(make, ["beside", 80])
+    expect(chat.attached).to_have_count(3)
+    assert "3 pictures (40x40, 60x60, 80x80)" in chat.ask("all")
 
 
 def test_an_example_is_answered_with_one_click(visit, echo_url):
@@ -161,6 +163,51 @@ def test_what_is_half_written_stays_while_something_else_is_asked(visit, echo_ur
     chat.wait()
     expect(chat.box).to_have_value("half a ques")
     expect(chat.attached).to_have_count(1)
+
+
+def test_what_is_typed_while_a_question_is_on_its_way_stays(visit, slow_echo_url):
+    chat = Chat(visit(slow_echo_url))
+    held = []
+    chat.page.route(re.compile("queue/join"), lambda route: held.append(route) if "first" in route.request.post_data else route.continue_())
+    chat.attach(png(64, 48))
+    chat.box.fill("first")
+    chat.box.press("Enter")
+    chat.page.keyboard.type("next")
+    expect(chat.box).to_have_value("next")
+    expect(chat.attached).to_have_count(0)
+    expect(chat.status).to_have_text("Sending…")
+    chat.page.unroute(re.compile("queue/join"))
+    for route in held:
+        route.continue_()
+    expect(chat.answers.last).to_contain_text("I received 1 picture (64x48)")
+    chat.wait()
+    expect(chat.box).to_have_value("next")
+    assert chat.ask("next").endswith("1 earlier question. You said: next")
+
+
+@pytest.mark.parametrize("status", [429, 0], ids=["refused", "unreachable"])
+def test_what_never_arrived_comes_back_in_front_of_what_was_typed_since(visit, echo_url, status):
+    chat = Chat(visit(echo_url))
+    chat.attach(png(64, 48))
+    held = []
+    chat.page.route(re.compile("queue/join"), lambda route: held.append(route) if "first" in route.request.post_data else route.continue_())
+    chat.box.fill("first")
+    chat.box.press("Enter")
+    chat.page.keyboard.type("next")
+    chat.attach(png(30, 30))
+    expect(chat.box).to_have_value("next")
+    if status:
+        held.pop().fulfill(status=status, json={"detail": "Too many questions."})
+        expect(chat.page.get_by_test_id("toast-body")).to_contain_text("Too many questions.")
+        expect(chat.page.get_by_text("Error", exact=True).and_(chat.page.locator("#chat *"))).to_be_hidden()
+    else:
+        held.pop().abort()
+    expect(chat.box).to_have_value("first\nnext")
+    expect(chat.attached).to_have_count(2)
+    expect(chat.status).to_be_empty()
+    chat.page.unroute(re.compile("queue/join"))
+    chat.send_button.click()
+    expect(chat.answers.last).to_contain_text("2 pictures (64x48, 30x30) and 0 earlier questions. You said: first")
 
 
 def test_clear_forgets_everything(visit, echo_url):

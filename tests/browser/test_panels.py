@@ -235,13 +235,23 @@ def test_two_answers_stand_side_by_side(visit, echo_url):
 def test_a_comparison_is_stopped_and_what_is_no_question_refused(visit, echo_url):
     page = visit(echo_url)
     open_panel(page, "compare")
-    page.locator("#compare-ask").click()
-    expect(page.locator("#compare-verdict")).to_contain_text("Type a question")
+    ask, stop, verdict = (page.locator(f"#compare-{name}") for name in ("ask", "stop", "verdict"))
+    expect(stop).to_be_hidden()
+    ask.click()
+    expect(verdict).to_contain_text("Type a question")
+    expect(stop).to_be_hidden()
     page.locator("#compare-question textarea").fill("word " * 300)
-    page.locator("#compare-ask").click()
+    ask.click()
     expect(page.locator("#compare-b [data-testid=markdown]")).to_contain_text("I received")
-    page.locator("#compare-stop").click()
-    expect(page.locator("#compare-verdict")).to_contain_text("Stopped.")
+    stop.click()
+    expect(verdict).to_contain_text("Stopped.")
+    expect(page.locator(".compared-note p").first).to_contain_text("Stopped.")
+    expect(stop).to_be_hidden()
+    expect(ask).to_be_focused()
+    page.locator("#compare-question textarea").fill("word")
+    ask.click()
+    expect(verdict).to_contain_text("same, word for word")
+    expect(stop).to_be_hidden()
 
 
 def test_the_panels_speak_the_visitors_language_and_fit_a_phone(visit, echo_url):

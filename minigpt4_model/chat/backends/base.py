@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..settings import GenerationSettings
+from ..settings import MOST_NEW_TOKENS, GenerationSettings
 
 
 class BackendError(RuntimeError):
@@ -18,7 +18,10 @@ class BackendError(RuntimeError):
 
 @dataclass(frozen=True)
 class BackendDescription:
-    """What is running, in words for people. `settings` are the defaults that suit this model."""
+    """What is running, in words for people. `settings` are the defaults that suit this model.
+
+    `answer_limit` is how many tokens whoever runs it allows in an answer; 0: as many as there is room for.
+    """
 
     name: str
     title: str
@@ -27,6 +30,12 @@ class BackendDescription:
     context_length: int
     image_tokens: int
     settings: GenerationSettings = field(default_factory=GenerationSettings)
+    answer_limit: int = 0
+
+    @property
+    def longest_answer(self) -> int:
+        """The most tokens that may be asked for."""
+        return min(MOST_NEW_TOKENS, self.context_length, self.answer_limit or self.context_length)
 
 
 @dataclass

@@ -46,8 +46,10 @@ class EchoBackend:
                 if cancelled():
                     answer.finish_reason = "cancelled"
                     return
+                elapsed = time.perf_counter() - start
                 if index == 0:
-                    answer.timings.ttft_s = time.perf_counter() - start
+                    answer.timings.ttft_s = elapsed
+                answer.timings.decode_s = elapsed - answer.timings.ttft_s
                 answer.token_ids.append(index)
                 answer.usage.completion_tokens += 1
                 piece = word if index == 0 else " " + word
@@ -55,7 +57,6 @@ class EchoBackend:
                     certain = TokenLogprob(piece.encode(), 0.0)
                     answer.logprobs.append(TokenLogprob(certain.data, certain.logprob, (certain,)[:top_logprobs]))
                 yield piece
-            answer.timings.decode_s = time.perf_counter() - start - answer.timings.ttft_s
             answer.finish_reason = "stop"
 
         stream = AnswerStream(run)
