@@ -76,8 +76,9 @@ def visit(chromium):
         contexts.append(context)
         page = context.new_page()
         watch(page, url)
-        page.goto(url)
-        page.wait_for_selector("#app-ready", state="attached")
+        # A busy machine takes a minute for the page's scripts; what happens on the page afterwards is quick.
+        page.goto(url, timeout=120_000)
+        page.wait_for_selector("#app-ready", state="attached", timeout=120_000)
         return page
 
     yield visit
