@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from minigpt4_model.ui.html_as_text import answer_markdown, defuse, undefuse
+from minigpt4_model.ui.html_as_text import answer_markdown, close_code, defuse, undefuse
 
 BREAK = "\u200b"
 
@@ -96,3 +96,18 @@ def test_no_mixture_of_code_lists_and_tables_makes_a_tag():
         assert "<img" not in rendered and "<!--" not in rendered, text
         trusted += "<img" in shown
     assert trusted > 300
+
+
+@pytest.mark.parametrize(
+    ("text", "closing"),
+    [
+        ("words", ""),
+        ("```html\n<h1>", "\n```"),
+        ("```html\n<h1>\n```", ""),
+        ("```\na\n```\n~~~~\n~~~\n```", "\n~~~~"),
+        ("````\n```", "\n````"),
+        ("`span`\n\nmore", ""),
+    ],
+)
+def test_code_that_was_broken_off_is_closed(text, closing):
+    assert close_code(text) == text + closing

@@ -32,6 +32,12 @@ HISTORY = (
 )
 
 
+def test_what_is_said_of_an_answer_that_was_broken_off_is_no_part_of_its_code():
+    shown = [chat_messages([Exchange("code", (), "```html\n<h1>", state, "It broke.")])[-1] for state in (STOPPED, FAILED)]
+    stopped, failed = (message["content"]["text"] for message in shown)
+    assert stopped == "```html\n<h1>\n```\n\n*Stopped.*" and failed == "```html\n<h1>\n```\n\n*Broken off: It broke.*"
+
+
 def test_every_message_belongs_to_its_exchange(monkeypatch):
     monkeypatch.setattr("minigpt4_model.ui.view.picture_view", lambda *_: "picture")
     messages = chat_messages(HISTORY)

@@ -69,6 +69,18 @@ def answer_markdown(text: str) -> str:
     return "\n".join([*shown, *_defuse_outside_spans(paragraph)])
 
 
+def close_code(markdown: str) -> str:
+    """`markdown` with the code closed that is still open at its end, so that what follows is none."""
+    mark = ""
+    for line in markdown.split("\n"):
+        fence, closing = _FENCE.match(line), line.strip()
+        if mark and closing.startswith(mark) and not closing.strip(mark[0]):
+            mark = ""
+        elif fence and not mark:
+            mark = fence.group(2)
+    return f"{markdown}\n{mark}" if mark else markdown
+
+
 def _end_of_fence(lines: list[str], start: int, fence: re.Match) -> int | None:
     """The line after the code that begins with `fence` in line `start`, or None if that depends on what the fence is inside of.
 

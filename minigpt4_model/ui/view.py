@@ -10,7 +10,7 @@ import gradio as gr
 
 from ..chat.backends.base import Answer
 from .conversation import FAILED, STOPPED, WAITING, Exchange
-from .html_as_text import answer_markdown, defuse
+from .html_as_text import answer_markdown, close_code, defuse
 from .stored_pictures import StoredPicture
 from .texts import ENGLISH, say
 from .told import tell
@@ -30,11 +30,11 @@ def chat_messages(exchanges: Sequence[Exchange], language: str = ENGLISH) -> lis
         if exchange.state == WAITING and not shown:
             shown = f"*{say(language, 'chat.looking' if exchange.pictures else 'chat.thinking')}*"
         elif exchange.state == STOPPED:
-            shown = f"{shown}\n\n*{say(language, 'chat.stopped')}*" if shown else f"*{say(language, 'chat.stopped_early')}*"
+            shown = f"{close_code(shown)}\n\n*{say(language, 'chat.stopped')}*" if shown else f"*{say(language, 'chat.stopped_early')}*"
         elif exchange.state == FAILED:
             reason = defuse(exchange.note)
             broken, none = say(language, "chat.broken_off", reason=reason), say(language, "chat.no_answer", reason=reason)
-            shown = f"{shown}\n\n*{broken}*" if shown else f"*{none}*"
+            shown = f"{close_code(shown)}\n\n*{broken}*" if shown else f"*{none}*"
         messages.append({"role": "assistant", "content": _text(shown or f"*{say(language, 'chat.empty')}*")})
     return messages
 
