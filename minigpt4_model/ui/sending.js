@@ -1,5 +1,5 @@
 // Sending what is in the box. It leaves the box when it is sent, so that what is typed from then on is the next question; what the
-// server refuses, or never heard of, comes back in front of that.
+// server refuses comes back in front of that.
 (() => {
   const ours = window.minigpt4;
   if (ours.send) return;
