@@ -81,22 +81,24 @@ def deciding(decisive, *turns: tuple[str, str], words: SceneWords) -> list[str]:
     ("asked", "answer", "word"),
     [
         ("Is there a dog?", "No, there is no dog; the picture shows a cat.", ["No"]),
-        ("What is on the left?", "On the left is a cat.", [" cat"]),
+        ("What is on the left?", "On the left is a cat.", [" cat", "."]),
         ("Where is the cat?", "The cat is on the left.", [" left"]),
         ("Is the cat on the left or on the right?", "The cat is on the right.", [" right"]),
         ("Which is further left, the cat or the onion?", "The cat is further left.", [" cat"]),
         ("How many cats are there?", "I see three cats.", [" three"]),
         ("What colour is the cat?", "The cat is grey.", [" grey"]),
         ("Is this a photo or a drawing?", "It is a drawing of a cat.", [" drawing"]),
-        ("What is on the right?", "On the right is an onion.", [" onion"]),
+        ("What is on the right?", "On the right is an onion.", [" onion", "."]),
         ("Which picture shows a cat?", "The second picture shows a cat.", [" second"]),
         ("What is next to the cat?", "Nothing.", []),
+        ("What do you see?", "I see a cat on the left and an onion, and the cat is grey.", [" cat", " on", " onion", ","]),
+        ("What do you see?", "Three cats. The cats are grey.", ["Three"]),
     ],
 )
-def test_one_word_decides_an_answer(decisive, asked, answer, word):
+def test_a_word_decides_an_answer(decisive, asked, answer, word):
     assert deciding(decisive, (asked, answer), words=SceneWords("cat", second_name="onion")) == word
 
 
 def test_each_answer_of_a_conversation_is_decided(decisive):
     said = deciding(decisive, ("What is this?", "It is a cat."), ("Is it grey?", "Yes, it is grey."), words=SceneWords("cat"))
-    assert said == [" cat", "Yes"]
+    assert said == [" cat", ".", "Yes"]

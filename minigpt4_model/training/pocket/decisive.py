@@ -74,11 +74,34 @@ class DecisiveWords:
         return [0.0 if label == IGNORED else self.weight if said else 1.0 for label, said in zip(labels, decisive, strict=True)]
 
     def _deciding_places(self, labels: Sequence[int], example: Example, words: Sequence[SceneWords]) -> Iterator[int]:
-        """Where each answer is decided: at most one place an answer, none where nothing of it is the picture's to tell."""
+        """Where each answer is decided: the first such word; none where nothing of an answer is the picture's to tell.
+
+        Where that begins a name, all of it, what follows it, which says whether more is there, and each further name.
+        """
         names = [name for said in words for name in (said.name, said.second_name) if name]
         for question, places in zip(_questions(example), _answers(labels), strict=True):
             deciding = self._deciding_pieces(question, names)
-            yield from itertools.islice((place for place in places if labels[place] in deciding), 1)
+            first = next((place for place in places if labels[place] in deciding), None)
+            if first is None:
+                continue
+            said = [labels[place] for place in places]
+            untold = [name for name in names if name.lower() not in question.lower()]
+            named = {begin: end for name in untold for begin, end in self._find(name, said)}
+            begin = first - places[0]
+            if begin not in named:
+                yield first
+                continue
+            for begin, end in named.items():
+                yield from places[begin : end + 1]
+
+    def _find(self, name: str, said: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Where a name, or its plural, is first said: from its first piece to the one behind its last."""
+        for written in (way for one in (name, plural(name)) for way in (" " + one, one.capitalize())):
+            pieces = self._pieces(written)
+            found = next((at for at in range(len(said)) if list(said[at : at + len(pieces)]) == pieces), None)
+            if found is not None:
+                yield found, found + len(pieces)
+                return
 
     def _deciding_pieces(self, question: str, names: Sequence[str]) -> set[int]:
         """Ids of the words of which the first in the answer to `question` decides it."""
