@@ -65,12 +65,22 @@ def test_every_page_that_the_pocket_model_learns_may_be_written(number):
         ("<div" * 2, "<"),
         ("<h1><div>A</div></h1>", "<di"),
         ("<div>1 < 2</div>", " "),
+        ("<main><p>\n<p>", "\n<p>"),
+        ("<ul><li><li>", "<li><li>"),
+        ("<ul>" + "<li>One</li>\n" * 6 + "<li>", "\n<l"),
+        ("<main>" + "<img src='a.png'>" * 6 + "<img>", "<im"),
     ],
 )  # fmt: skip
 def test_it_stops_where_a_page_falls_apart(html, at):
     page = OpenPage()
     taken = next(place for place, sign in enumerate(html) if not page.feed(sign))
     assert html[: taken + 1].endswith(at)
+
+
+def test_items_that_differ_may_be_many():
+    page = OpenPage()
+    assert page.feed("<ul>" + "".join(f"<li>{number}</li>" for number in range(30)) + "</ul>") and page.may_end
+    assert page.feed("<ul>" + "<li>One</li>" * 5 + "<li>Two</li>" + "<li>One</li>" * 5 + "</ul>") and page.may_end
 
 
 def test_elements_in_each_other_have_an_end():
@@ -156,6 +166,13 @@ def test_only_what_may_follow_is_chosen_from():
     assert tokens.kept("```html\n|<ul>") == ["</ul>", "<li>", "One"]
     assert tokens.kept("```html\n|<ul>|<li>|One") == ["<ul>", "</li>", "</ul>", "<li>", "One"]
     assert tokens.kept("```html\n|<ul>|<li>|</li>|</ul>|```") == [*tokens.texts[:-1], "END"]
+
+
+def test_a_name_that_cannot_stand_there_is_not_begun():
+    """ "<a" may become "<article", but what is meant is another link in a link."""
+    guard = HtmlGuard(lambda ids: {0: "<a>", 1: "<", 2: "a", 3: "article>"}[ids[0]], [])
+    page = guard.page([0, 1])
+    assert not guard.fits(page, 2) and guard.fits(page, 3)
 
 
 def test_where_the_likeliest_is_taken_it_is_the_first_that_may_follow():

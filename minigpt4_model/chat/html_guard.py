@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .html_tags import BLOCKS, ENDS, KNOWN, LINES, MAY_STAY_OPEN, NEVER_IN_THEMSELVES, ONLY, ONLY_IN, RAW, VOID
 
+MOST_ALIKE = 6  # elements in a row that are the same to the letter: a model that goes on so never ends
 DEEPEST = 12  # elements in each other; pages that people write have fewer, and a model that opens one after another never ends
 
 _FENCE = re.compile(r"```(\w*)[ \t]*\n")
+_NO_RUN = ("", "", 0)
 _QUOTES = "\"'"
 _TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
 
@@ -20,10 +22,14 @@ _TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
 class OpenPage:
     """HTML as far as it is written: `feed` takes more, sign by sign, and says whether that can still become a page."""
 
-    __slots__ = ("_last", "_mode", "_name", "_open", "_quote", "_ticks")
+    __slots__ = ("_begun", "_last", "_mode", "_name", "_open", "_quote", "_runs", "_text", "_ticks")
 
     def __init__(self) -> None:
+        self._text = ""
         self._open: tuple[str, ...] = ()
+        self._begun: tuple[int, ...] = ()  # where in the text each of those begins
+        # Within the page and within each of those: the element that ended last, its tag, and how often it came in a row.
+        self._runs: tuple[tuple[str, str, int], ...] = (_NO_RUN,)
         self._mode, self._name, self._last, self._quote, self._ticks = _TEXT, "", "", "", 0
 
     def copy(self) -> "OpenPage":
@@ -34,7 +40,16 @@ class OpenPage:
 
     def feed(self, text: str) -> bool:
         """False as soon as a sign cannot stand there; nothing may be fed after that."""
-        return all(map(self._take, text))
+        for sign in text:
+            self._text += sign
+            if not self._take(sign):
+                return False
+        return True
+
+    @property
+    def stranded(self) -> bool:
+        """Whether what is written of a tag is a whole name that cannot stand there: a longer one may, but is hardly what is meant."""
+        return self._mode == _NAME and self._name in KNOWN and not self._fits(self._name)
 
     @property
     def may_end(self) -> bool:
@@ -64,6 +79,17 @@ class OpenPage:
         if sign == "<":
             self._mode = _TAG
         return True
+
+    def _end_elements(self, kept: int, end: int) -> None:
+        """Leaves the outermost `kept` elements open; the text up to `end` is what the others are."""
+        while len(self._open) > kept:
+            element = self._text[self._begun[-1] : end].strip()
+            self._count(len(self._open) - 1, element, self._open[-1])
+            self._open, self._begun = self._open[:-1], self._begun[:-1]
+
+    def _count(self, depth: int, element: str, tag: str) -> None:
+        before, _, times = self._runs[depth]
+        self._runs = (*self._runs[:depth], (element, tag, times + 1 if element == before else 1))
 
     def _begin_tag(self, sign: str) -> bool:
         self._name = ""
@@ -101,10 +127,13 @@ class OpenPage:
     def _begin_element(self, at_once: bool) -> bool:
         """`at_once` is for what has no end tag, and for drawings: browsers take "<div/>" for the beginning of one."""
         self._mode = _TEXT
-        around = self._around(self._name)
-        has_end = self._name not in VOID
-        self._open = (*around, self._name) if has_end and not at_once else around
-        return not at_once or not has_end or "svg" in around
+        begun = self._text.rindex("<")
+        self._end_elements(len(self._around(self._name)), begun)
+        if self._name in VOID or at_once:
+            self._count(len(self._open), self._text[begun:], self._name)
+            return self._name in VOID or "svg" in self._open
+        self._open, self._begun, self._runs = (*self._open, self._name), (*self._begun, begun), (*self._runs, _NO_RUN)
+        return True
 
     def _take_end_tag(self, sign: str) -> bool:
         closable = self._closable()
@@ -114,7 +143,8 @@ class OpenPage:
                 return True
         elif sign == ">" and self._name in closable:
             last = len(self._open) - 1 - self._open[::-1].index(self._name)
-            self._open, self._mode = self._open[:last], _TEXT
+            self._end_elements(last, len(self._text))
+            self._mode = _TEXT
             return True
         return self._in_raw() and self._go_on_in_raw(sign)
 
@@ -139,6 +169,9 @@ class OpenPage:
         if "svg" in around:
             return True
         inner = around[-1] if around else ""
+        _, last, times = self._runs[len(around)]
+        if (tag == last and times >= MOST_ALIKE) or (len(around) < len(self._open) and self._is_empty()):
+            return False
         if tag in NEVER_IN_THEMSELVES and tag in around:
             return False
         if (inner in ONLY and tag not in ONLY[inner]) or (tag in ONLY_IN and inner not in ONLY_IN[tag]):
@@ -149,6 +182,10 @@ class OpenPage:
         """What began like an end tag was none."""
         self._mode = _TAG if sign == "<" else _TEXT
         return True
+
+    def _is_empty(self) -> bool:
+        """Whether the innermost element holds nothing so far but the tag that is being written."""
+        return not self._text[self._text.index(">", self._begun[-1]) + 1 : self._text.rindex("<")].strip()
 
     def _in_raw(self) -> bool:
         return bool(self._open) and self._open[-1] in RAW
@@ -188,7 +225,8 @@ class HtmlGuard:
     def fits(self, page: OpenPage, token: int) -> bool:
         if token in self._end_tokens:
             return page.may_end
-        return page.copy().feed(self._piece(token))
+        after = page.copy()
+        return after.feed(self._piece(token)) and not after.stranded
 
     def _piece(self, token: int) -> str:
         if token not in self._pieces:
