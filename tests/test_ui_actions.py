@@ -16,7 +16,7 @@ from minigpt4_model.chat.messages import load_conversation
 from minigpt4_model.chat.pictures import load_picture
 from minigpt4_model.chat.render import Rendered, fit_to_context
 from minigpt4_model.chat.settings import GenerationSettings
-from minigpt4_model.ui.actions import MAX_PICTURES_PER_QUESTION, MAX_QUESTION_CHARACTERS, Actions
+from minigpt4_model.ui.actions import MAX_PICTURES_PER_QUESTION, MAX_QUESTION_CHARACTERS, Actions, Shown
 from minigpt4_model.ui.conversation import FAILED, FINISHED, STOPPED, ConversationStore
 
 CONTROLS = ["" if value is None else value for value in dataclasses.astuple(GenerationSettings())]
@@ -230,7 +230,7 @@ def test_a_picture_is_spoken_of_once_and_by_its_own_name(store, tmp_path):
     expected = "our fence.png is 10 times"
     shown = ask(actions, conversation, "long", [tmp_path / "our fence.png"])
     assert expected in shown[-1].status and shown[-1].status.count(" times as long") == 1
-    (file,) = actions.undo(conversation.id, 0).box.value["files"]
+    (file,) = actions.undo(conversation.id, 0).given.value["files"]
     assert Path(file["path"]).name == "our fence.png"
     shown = ask(actions, conversation, "long", [file["path"]])
     assert expected in shown[-1].status and shown[-1].status.count(" times as long") == 1
@@ -362,6 +362,30 @@ def test_the_receipt_says_what_became_of_a_question(store, files, tmp_path):
     assert not any(isinstance(shown.receipt, str) for shown in writing)
     for shown in actions.ask_aside(conversation.id, "from a panel", [files[0]], *CONTROLS):
         assert not isinstance(shown.receipt, str)
+
+
+def test_what_does_not_come_from_the_box_is_given_to_it_when_it_is_refused(store, files):
+    actions, conversation = Actions(EchoBackend(), store), store.open()
+
+    def given(shown) -> tuple[str, int]:
+        assert not isinstance(shown.receipt, str) and "value" not in shown.box._constructor_args[0]
+        return shown.given.value["text"], len(shown.given.value["files"])
+
+    refused, last = actions.ask_aside(conversation.id, "with a seed", files[:2], *controls_with(seed="minus one"))
+    assert given(refused) == ("with a seed", 2)
+    assert last == Shown()
+    gone, _ = actions.ask_aside("from an earlier run", "too late", files[:1], *CONTROLS)
+    assert given(gone) == ("too late", 1)
+    ask(actions, conversation, "to be taken back", files[:1])
+    assert given(actions.undo(conversation.id, 0)) == ("to be taken back", 1)
+
+
+def test_what_the_page_says_by_itself_is_not_said_over_by_an_answer(store):
+    """Such as that it is still being written, when Send is pressed meanwhile."""
+    conversation = store.open()
+    begun, *steps, ended = ask(Actions(EchoBackend(0.05), store), conversation)
+    assert isinstance(begun.status, str) and "tokens" in ended.status
+    assert len(steps) > 2 and not any(isinstance(step.status, str) for step in steps)
 
 
 def test_an_answer_can_be_had_again_with_its_settings(store):

@@ -28,7 +28,7 @@ EXAMPLE = DemoQuestion("Which animal is this?", PICTURES / "cat.png", "name")
 @pytest.fixture
 def page(tmp_path) -> PageParts:
     backend, store = EchoBackend(), ConversationStore(tmp_path / "pictures")
-    parts = dict.fromkeys(("conversation", "chat", "box", "status", "settled", "receipt"))
+    parts = dict.fromkeys(("conversation", "chat", "box", "status", "settled", "receipt", "given"))
     models = {"pocket": backend}
     return PageParts(backend, models, store, Actions(backend, store), [EXAMPLE], **parts, controls=[None] * 13)
 

@@ -21,7 +21,7 @@ from ..chat.backends.base import Answer, AnswerStream, Backend, BackendError
 from ..chat.messages import MessageError
 from ..chat.pictures import PictureError, load_picture
 from ..chat.settings import GenerationSettings, SettingsError
-from .chat_panel import box_answering, box_filled, box_idle, receipt
+from .chat_panel import box_answering, box_idle, given, receipt
 from .conversation import FAILED, FINISHED, STOPPED, Conversation, ConversationBusy, ConversationExpired, ConversationStore, Run
 from .demo_questions import DemoQuestion
 from .html_as_text import undefuse
@@ -56,6 +56,7 @@ class Shown(NamedTuple):
     status: Any = gr.skip()
     settled: Any = gr.skip()
     receipt: Any = gr.skip()
+    given: Any = gr.skip()
 
 
 class Refused(Exception):
@@ -95,24 +96,25 @@ class Actions:
         yield from self._ask(conversation_id, typed, controls, from_box=True)
 
     def ask_aside(self, conversation_id: str | None, text: str, files: Sequence[str], *controls) -> Iterator[Shown]:
-        """Ask what does not come from the box: what is being written there stays. A question that is refused takes its place."""
+        """Ask what does not come from the box: what is being written there stays. A question that is refused goes in front of it."""
         yield from self._ask(conversation_id, {"text": text, "files": list(files)}, controls, from_box=False)
+        yield Shown()  # Gradio shows the last values again when an action ends, and would give the question twice
 
     def _ask(self, conversation_id: str | None, typed: dict, controls: Sequence, from_box: bool) -> Iterator[Shown]:
-        def receipt_for(files: Sequence[str]) -> Any:
-            return receipt([at for at, file in enumerate(typed["files"]) if file in files]) if from_box else gr.skip()
-
-        def box_with(files: Sequence[str]) -> gr.MultimodalTextbox:
-            return box_idle() if from_box else box_filled(typed["text"], files)
+        def back(files: Sequence[str]) -> dict[str, Any]:
+            """What makes the question, with those of its pictures, come back into the box."""
+            if from_box:
+                return {"receipt": receipt([at for at, file in enumerate(typed["files"]) if file in files])}
+            return {"given": given(typed["text"], files)}
 
         conversation = self._find(conversation_id)
         if conversation is None:
             # After a restart the uploads of the earlier run are gone.
             files = [file for file in typed["files"] if os.path.exists(file)]
-            yield self._begin_anew(box_with(files))._replace(receipt=receipt_for(files))
+            yield self._begin_anew()._replace(**back(files))
             return
         if conversation.busy:
-            yield _busy(conversation)._replace(receipt=receipt_for(typed["files"]))
+            yield _busy(conversation)._replace(**back(typed["files"]))
             return
         try:
             settings = settings_from_controls(controls)
@@ -121,12 +123,12 @@ class Actions:
         except (Refused, SettingsError) as refusal:
             files = refusal.files if isinstance(refusal, Refused) else typed["files"]
             why = status_html(tell(conversation.language, str(refusal)), warning=True)
-            yield Shown(box=box_with(files), status=why, receipt=receipt_for(files))
+            yield Shown(box=box_idle(), status=why)._replace(**back(files))
             return
         try:
             run = conversation.ask(question, pictures)
         except ConversationBusy:  # another question came while the pictures were opened
-            yield _busy(conversation)._replace(receipt=receipt_for(typed["files"]))
+            yield _busy(conversation)._replace(**back(typed["files"]))
             return
         yield from self._write(conversation, run, settings, from_box=from_box)
 
@@ -162,17 +164,18 @@ class Actions:
         """Take the question of chat message `message` back into the box, with its pictures."""
         conversation = self._find(conversation_id)
         if conversation is None:
-            return self._begin_anew(box_idle())
+            return self._begin_anew()
         position = self._position(conversation, message)
         if position is None:
             return self._show(conversation, box=box_idle(), note=say(conversation.language, "status.gone"))
         asked = conversation.take_back(position)
-        return self._show(conversation, box=box_filled(asked.question, [str(picture.path) for picture in asked.pictures]))
+        taken = given(asked.question, [str(picture.path) for picture in asked.pictures])
+        return self._show(conversation, box=box_idle())._replace(given=taken)
 
     def clear(self, conversation_id: str | None) -> Shown:
         conversation = self._find(conversation_id)
         if conversation is None:
-            return self._begin_anew(box_idle())
+            return self._begin_anew()
         conversation.clear()
         return self._show(conversation, box=box_idle())
 
@@ -185,7 +188,7 @@ class Actions:
     def _ask_again(self, conversation_id, message: int, text: str | None, controls, seed: int | None = None) -> Iterator[Shown]:
         conversation = self._find(conversation_id)
         if conversation is None:
-            yield self._begin_anew(box_idle())
+            yield self._begin_anew()
             return
         position = self._position(conversation, message)
         if position is None:
@@ -220,13 +223,14 @@ class Actions:
             settings = dataclasses.replace(settings, seed=secrets.randbelow(2**31))  # so that the answer can be had again
         run.prepare(settings)
         notices = [*notices, *dict.fromkeys(tell(conversation.language, picture.notice) for picture in pictures if picture.notice)]
-        stream, shown = None, ""
+        stream, shown, told = None, "", _joined(notices)
         try:
-            begun = self._show(conversation, box=box_answering(), note=_joined(notices), warning=False)
+            begun = self._show(conversation, box=box_answering(), note=told, warning=False)
             yield begun._replace(receipt=receipt()) if from_box else begun
             with self._line.join() as place:
                 while place.ahead and run.current and not run.stopped:
-                    yield Shown(status=status_html(_waiting(place, conversation.language)))
+                    told = _waiting(place, conversation.language)
+                    yield Shown(status=status_html(told))
                     time.sleep(LINE_BEAT_S)
                 stream = self._backend.stream(conversation.messages(), settings)
                 run.attach(stream)
@@ -239,7 +243,10 @@ class Actions:
                     shown = text
                     note = _joined([*notices, *(tell(conversation.language, notice) for notice in stream.answer.notices)])
                     run.write(text, note=note)
-                    yield self._show(conversation, note=note, warning=False)
+                    step = self._show(conversation, note=note, warning=False)
+                    # What the page says by itself meanwhile stays until there is something new.
+                    yield step._replace(status=gr.skip()) if note == told else step
+                    told = note
             cut = run.stopped and stream.answer.finish_reason in ("", "cancelled")
             note = _joined([report(stream.answer, conversation.language), *notices])
             run.write(shown, STOPPED if cut else FINISHED, note, stream.answer)
@@ -263,11 +270,11 @@ class Actions:
         except ConversationExpired:
             return None
 
-    def _begin_anew(self, box) -> Shown:
+    def _begin_anew(self) -> Shown:
         conversation = self._store.open()
         # The language was forgotten with the conversation; the request that found it gone has it.
         conversation.language = language_of(LocalContext.request.get(None))
-        return Shown(conversation.id, [], box, status_html(say(conversation.language, "status.expired"), warning=True), _settled())
+        return Shown(conversation.id, [], box_idle(), status_html(say(conversation.language, "status.expired"), warning=True), _settled())
 
     def _show(self, conversation: Conversation, box=None, note: str = "", warning: bool = True) -> Shown:
         settled = gr.skip() if conversation.busy else _settled()

@@ -1,4 +1,8 @@
-"""The chat itself and the box to write in. `sending.js` empties the box when its question is sent, and gives back what was refused."""
+"""The chat itself and the box to write in. What is in the box is the visitor's: the server never writes there.
+
+`sending.js` empties it when its question is sent, and gives back what was refused; `draft.js` puts what the server gives in front of
+what is there, and keeps all of it over a reload.
+"""
 
 import json
 import time
@@ -60,9 +64,13 @@ def box_answering() -> gr.MultimodalTextbox:
     return gr.MultimodalTextbox(submit_btn=False, stop_btn=True)
 
 
-def box_filled(text: str, files: Sequence[str]) -> gr.MultimodalTextbox:
-    """The box holds a question that can be sent."""
-    return gr.MultimodalTextbox(value={"text": text, "files": list(files)}, submit_btn=True, stop_btn=False)
+def build_given() -> gr.MultimodalTextbox:
+    """Where the server lays a question for the box: one that is taken back or refused, or that a link brings."""
+    return gr.MultimodalTextbox(visible="hidden", label="For the box", show_label=False, elem_id="given")
+
+
+def given(text: str, files: Sequence[str]) -> gr.MultimodalTextbox:
+    return gr.MultimodalTextbox(value={"text": text, "files": list(files)})
 
 
 def receipt(returned: Sequence[int] | None = None) -> str:

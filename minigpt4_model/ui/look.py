@@ -6,7 +6,7 @@ import gradio as gr
 
 STYLE = Path(__file__).with_name("style.css")
 # What the page begins with, in this order.
-_NAMES = ("page", "ticket", "sending", "pictures", "meter", "history", "share")
+_NAMES = ("page", "ticket", "draft", "sending", "pictures", "meter", "history", "share")
 SCRIPTS = tuple(Path(__file__).with_name(f"{name}.js") for name in _NAMES)
 
 

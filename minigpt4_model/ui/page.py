@@ -21,7 +21,7 @@ from ..chat.backends.base import Backend
 from ..serving.limits import Limits
 from . import compare_panel, history_panel, html_pane, looked_panel, share_panel, tasks_panel
 from .actions import Actions
-from .chat_panel import build_box, build_chat
+from .chat_panel import build_box, build_chat, build_given
 from .conversation import ConversationStore
 from .demo_questions import DemoQuestion, offered, starters
 from .endpoint import add_ask_endpoint
@@ -52,9 +52,13 @@ PANELS = [
 _READ_TICKET = "() => window.minigpt4.readTicket()"
 _KEEP_TICKET = "(id) => window.minigpt4.keepTicket(id)"
 
-# See `sending.js`.
+# See `sending.js` and `draft.js`.
 _SEND = "(...values) => window.minigpt4.send(...values)"
 _RETURNED = "(box, receipt) => window.minigpt4.returned(box, receipt)"
+_HEARD = "(receipt) => window.minigpt4.heard(receipt)"
+_PICTURES = "(box) => window.minigpt4.pictures(box)"
+_GIVE = "(given, box) => window.minigpt4.give(given, box)"
+_GIVE_BACK = "(chat, box) => window.minigpt4.giveBack(chat, box)"
 _SHOW_CHAT = "(id) => { window.minigpt4.showChat(); return id }"
 
 
@@ -81,6 +85,7 @@ def build_page(
         conversation, settled = gr.State(None), gr.State("")
         ticket = gr.Textbox(visible="hidden", label="Conversation", elem_id="ticket")
         receipt = gr.Textbox(visible="hidden", label="Receipt", elem_id="receipt")
+        given = build_given()
         copied = gr.Checkbox(False, visible="hidden", label="Another tab has this conversation")
         build_header_panel(about, [*((panel.name, panel.icon) for panel in PANELS), ("settings", "settings")])
         if notice:
@@ -96,13 +101,26 @@ def build_page(
                 with _panel_column("settings"):
                     controls = build_settings_panel(about)
                 parts = PageParts(
-                    backend, models, store, Actions(backend, store), examples, conversation, chat, box, status, settled, receipt, controls
+                    backend=backend,
+                    models=models,
+                    store=store,
+                    actions=Actions(backend, store),
+                    examples=examples,
+                    conversation=conversation,
+                    chat=chat,
+                    box=box,
+                    given=given,
+                    status=status,
+                    settled=settled,
+                    receipt=receipt,
+                    controls=controls,
                 )
                 for panel in PANELS:
                     with _panel_column(panel.name, panel.wide):
                         panel.build(parts)
         # Pressed by the scripts alone.
         empty = gr.Button("", visible="hidden", elem_id="empty")
+        busy = gr.Button("", visible="hidden", elem_id="busy")
         new = gr.Button("", visible="hidden", elem_id="new")
         rearrange = gr.Button("", visible="hidden", elem_id="rearrange")
         prepare = gr.Button("", visible="hidden", elem_id="prepare")
@@ -112,17 +130,21 @@ def build_page(
 
         _wire_chat(parts)
         empty.click(None, [box], [box, status], js="(box) => window.minigpt4.emptied(box)", **parts.quick)
+        busy.click(None, None, [status], js="() => window.minigpt4.busy()", **parts.quick)
+        receipt.change(None, [receipt], None, js=_HEARD, **parts.quick)
+        given.change(None, [given, box], [given, box], js=_GIVE, **parts.quick)
         new.click(parts.actions.clear, [conversation], parts.shown, js=_SHOW_CHAT, **parts.quick)
         parts.on_settled(lambda now: meter_html(now, about), [], [meter])
         # The pictures in the box are put in another order in the browser alone: `pictures.js`.
-        prepare.click(parts.actions.prepare, [box], None, **parts.quick)
+        prepare.click(parts.actions.prepare, [box], None, js=_PICTURES, trigger_mode="always_last", **parts.quick)
         rearrange.click(None, [box], [box], js="(box) => window.minigpt4.rearranged(box)")
         if feedback:
             wire_feedback(parts, feedback, judging)
         keep_ticket = {"fn": None, "inputs": [ticket], "outputs": [ticket], "js": _KEEP_TICKET, "api_visibility": "private"}
         conversation.change(lambda conversation_id: conversation_id, [conversation], [ticket], **parts.quick).then(**keep_ticket)
         opened = page.load(parts.actions.come_back, [ticket, copied], parts.shown, js=_READ_TICKET, **parts.quick)
-        opened.then(partial(str, '<span id="app-ready"></span>'), None, ready, **parts.quick)
+        filled = opened.then(None, [chat, box], [box], js=_GIVE_BACK, **parts.quick)
+        filled.then(partial(str, '<span id="app-ready"></span>'), None, ready, **parts.quick)
     page.queue(max_size=limits.max_waiting, api_open=False, default_concurrency_limit=MAX_ANSWERS)
     return page
 
@@ -157,7 +179,8 @@ def _wire_chat(parts: PageParts) -> None:
     for ended in (sent.then, sent.failure):
         ended(None, [box, parts.receipt], [box, parts.status], js=_RETURNED, **quick)
     chat.example_select(ask_example, [conversation, *controls], **answering)
-    chat.retry(retry, [conversation, *controls], **answering)
-    chat.edit(edit, [conversation, *controls], **answering)
+    # What is pressed while an answer is written takes that one's place.
+    chat.retry(retry, [conversation, *controls], trigger_mode="multiple", **answering)
+    chat.edit(edit, [conversation, *controls], trigger_mode="multiple", **answering)
     chat.undo(undo, [conversation], parts.shown, **quick)
     box.stop(actions.stop, [conversation], None, **quick)

@@ -34,6 +34,7 @@ class PageParts:
     conversation: gr.State  # the id of this tab's conversation in `store`
     chat: gr.Chatbot
     box: gr.MultimodalTextbox
+    given: gr.MultimodalTextbox  # a question for the box, which `draft.js` puts in front of what is there
     status: gr.HTML
     settled: gr.State  # changes whenever the conversation is at rest in a new state; `on_settled` listens to it
     receipt: gr.Textbox  # what became of the last question that was sent from the box, see `chat_panel`
@@ -47,7 +48,7 @@ class PageParts:
     @property
     def shown(self) -> list[gr.components.Component]:
         """What an action's `Shown` fills, in its order."""
-        return [self.conversation, self.chat, self.box, self.status, self.settled, self.receipt]
+        return [self.conversation, self.chat, self.box, self.status, self.settled, self.receipt, self.given]
 
     @property
     def quick(self) -> dict[str, Any]:

@@ -189,7 +189,9 @@
   let seen = 0;
   function dress() {
     const row = document.querySelector("#box .input-row");
-    if (row && !row.querySelector(".camera") && navigator.mediaDevices) row.append(button("camera", word("camera"), takePicture));
+    if (row && !row.querySelector(".camera") && navigator.mediaDevices) {
+      row.querySelector(".textarea-wrapper").before(button("camera", word("camera"), takePicture));
+    }
     attached().forEach((item, position) => {
       item.draggable = true;
       // Gradio's list item is in no list.

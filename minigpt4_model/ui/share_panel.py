@@ -13,7 +13,7 @@ import gradio as gr
 from ..chat.pictures import load_picture
 from .actions import Shown
 from .answer_link import AnswerLink, LinkError, read_link, write_link
-from .chat_panel import box_filled, box_idle
+from .chat_panel import box_idle, given
 from .conversation import Conversation
 from .panel import PageParts
 from .restoring import restore
@@ -74,7 +74,7 @@ def build(page: PageParts) -> None:
     opener.click(
         open_chosen,
         [fragment],
-        [page.box, page.status, *page.controls],
+        [page.given, page.status, *page.controls],
         js="(_) => window.minigpt4Share.takeLink()",
         **page.quick,
     )
@@ -130,7 +130,7 @@ def describe_answer(page: PageParts, conversation: Conversation, address: str):
 
 
 def open_link(page: PageParts, fragment: str, language: str = ENGLISH) -> list:
-    """Put a link's question into the box and its settings into their controls: new values for the box, the status line and the controls."""
+    """A link's question for the box, and its settings: new values for what is given, the status line and the controls."""
     unchanged = [gr.skip()] * len(page.controls)
     examples = {example.picture.name: example.picture for example in page.examples}
     try:
@@ -146,9 +146,9 @@ def open_link(page: PageParts, fragment: str, language: str = ENGLISH) -> list:
         notes.append(say(language, "share.pictures", count=link.other_pictures))
     if link.earlier:
         notes.append(say(language, "share.earlier", count=link.earlier))
-    box = box_filled(link.question, [str(examples[name]) for name in link.examples])
+    question = given(link.question, [str(examples[name]) for name in link.examples])
     settings = link.settings.no_longer_than(page.backend.description.longest_answer)
-    return [box, status_html(" ".join(notes)), *controls_from_settings(settings)]
+    return [question, status_html(" ".join(notes)), *controls_from_settings(settings)]
 
 
 def _example_of(page: PageParts, picture: StoredPicture) -> Path | None:

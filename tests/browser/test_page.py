@@ -99,19 +99,6 @@ def test_stop_then_retry_twice(visit, slow_echo_url):
     expect(chat.pictures).to_have_count(1)
 
 
-def test_a_question_sent_while_an_answer_is_written_stays_in_the_box(visit, slow_echo_url):
-    chat = Chat(visit(slow_echo_url))
-    chat.send("first " * 12)
-    expect(chat.answers.last).to_contain_text("I received")
-    chat.box.fill("second")
-    chat.box.press("Enter")
-    expect(chat.answers.last).to_contain_text("You said")
-    chat.stop_button.click()
-    chat.wait()
-    expect(chat.box).to_have_value("second")
-    expect(chat.answers).to_have_count(1)
-
-
 def test_retry_undo_and_edit_after_a_picture(visit, slow_echo_url):
     chat = Chat(visit(slow_echo_url))
     chat.ask("first", png(64, 48), png(32, 96))
@@ -147,64 +134,6 @@ def test_retry_undo_and_edit_after_a_picture(visit, slow_echo_url):
     expect(chat.answers.last).to_have_text(re.compile(r"2 pictures \(64x48, 32x96\) and 0 earlier questions\. You said: altered"))
     expect(chat.pictures).to_have_count(2)
     expect(chat.questions).to_have_count(1)
-
-
-def test_what_is_half_written_stays_while_something_else_is_asked(visit, echo_url):
-    chat = Chat(visit(echo_url))
-    chat.ask("first", png(64, 48))
-    chat.attach(png(40, 40))
-    chat.box.fill("half a ques")
-    with chat.page.expect_response(re.compile("queue/join")):
-        chat.press("Retry")
-    chat.wait()
-    chat.page.locator("#header [data-panel=tasks]").click()
-    chat.page.locator(".task-card").first.click()
-    expect(chat.answers.last).to_contain_text("1 picture (512x512)")
-    chat.wait()
-    expect(chat.box).to_have_value("half a ques")
-    expect(chat.attached).to_have_count(1)
-
-
-def test_what_is_typed_while_a_question_is_on_its_way_stays(visit, slow_echo_url):
-    chat = Chat(visit(slow_echo_url))
-    held = []
-    chat.page.route(re.compile("queue/join"), lambda route: held.append(route) if "first" in route.request.post_data else route.continue_())
-    with chat.page.expect_response(re.compile("queue/join")):  # the picture is made ready
-        chat.attach(png(64, 48))
-    chat.box.fill("first")
-    chat.box.press("Enter")
-    chat.page.keyboard.type("next")
-    expect(chat.box).to_have_value("next")
-    expect(chat.attached).to_have_count(0)
-    expect(chat.status).to_have_text("Sending…")
-    held.pop().continue_()
-    expect(chat.answers.last).to_contain_text("I received 1 picture (64x48)")
-    chat.wait()
-    expect(chat.box).to_have_value("next")
-    assert chat.ask("next").endswith("1 earlier question. You said: next")
-
-
-def test_what_is_refused_comes_back_in_front_of_what_was_typed_since(visit, echo_url):
-    chat = Chat(visit(echo_url))
-    with chat.page.expect_response(re.compile("queue/join")):  # the picture is made ready
-        chat.attach(png(64, 48))
-    held = []
-    chat.page.route(re.compile("queue/join"), lambda route: held.append(route) if "first" in route.request.post_data else route.continue_())
-    chat.box.fill("first")
-    chat.box.press("Enter")
-    chat.page.keyboard.type("next")
-    expect(chat.box).to_have_value("next")
-    expect(chat.attached).to_have_count(0)
-    chat.attach(png(30, 30))
-    held.pop().fulfill(status=429, json={"detail": "Too many questions."})
-    expect(chat.page.get_by_test_id("toast-body")).to_contain_text("Too many questions.")
-    expect(chat.page.get_by_text("Error", exact=True).and_(chat.page.locator("#chat *"))).to_be_hidden()
-    expect(chat.box).to_have_value("first\nnext")
-    expect(chat.attached).to_have_count(2)
-    expect(chat.status).to_be_empty()
-    chat.page.unroute(re.compile("queue/join"))
-    chat.send_button.click()
-    expect(chat.answers.last).to_contain_text("2 pictures (64x48, 30x30) and 0 earlier questions. You said: first")
 
 
 def test_clear_forgets_everything(visit, echo_url):
