@@ -50,18 +50,24 @@ def build(page: PageParts) -> None:
     running: dict[str | None, threading.Event] = {}  # whose comparisons run, and whether they were stopped
 
     def run(request: gr.Request, file, text, *values) -> Iterator[list]:
+        stop_running(request)
         stopped = running[request.session_hash] = threading.Event()
         try:
-            yield from answer_both(page, file, text, [values[:count], values[count:]], language_of(request), stopped.is_set)
+            for new in answer_both(page, file, text, [values[:count], values[count:]], language_of(request), stopped.is_set):
+                if running.get(request.session_hash) is not stopped:  # Ask was pressed again
+                    yield [gr.skip()] * len(new)  # and not what was shown last, which Gradio would show again
+                    return
+                yield new
         finally:
-            running.pop(request.session_hash, None)
+            if running.get(request.session_hash) is stopped:
+                del running[request.session_hash]
 
     def stop_running(request: gr.Request) -> None:
         if request.session_hash in running:
             running[request.session_hash].set()
 
     answering = {**page.answering, "outputs": [*shown, verdict, stop], "show_progress_on": verdict}
-    ask.click(run, [picture, asked, *sides[0], *sides[1]], **answering)
+    ask.click(run, [picture, asked, *sides[0], *sides[1]], trigger_mode="multiple", **answering)
     # Stop goes when it has worked; who pressed it by the keyboard finds the way back.
     stop.click(stop_running, None, None, js="() => document.getElementById('compare-ask').focus()", **page.quick)
     from_chat.click(lambda conversation_id: last_question(page, conversation_id), [page.conversation], [picture, asked], **page.quick)
@@ -152,7 +158,7 @@ def _seeded(settings: GenerationSettings, seed: int) -> GenerationSettings:
 
 
 def _refused(why: str) -> list:
-    return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), status_html(why, warning=True), gr.skip()]
+    return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), status_html(why, warning=True), gr.Button(visible=False)]
 
 
 def _shown(answers: Sequence[SideAnswer], language: str) -> list[str]:

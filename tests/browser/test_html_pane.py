@@ -66,6 +66,9 @@ def test_a_page_in_an_answer_is_shown_changed_downloaded_and_mended(visit, echo_
     shown = page.frame_locator("#html-preview iframe")
     expect(shown.locator("h1")).to_have_text("Hello")
     expect(shown.locator("h1")).to_have_css("color", "rgb(0, 128, 128)")
+    page.get_by_role("button", name="Open large").click()
+    page.wait_for_function("document.fullscreenElement?.closest('#html-preview')")
+    page.evaluate("document.exitFullscreen()")
     with page.expect_download() as download:
         page.locator("#html-download").click()
     download.value.save_as(tmp_path / "page.html")

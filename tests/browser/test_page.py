@@ -118,9 +118,9 @@ def test_retry_undo_and_edit_after_a_picture(visit, slow_echo_url):
     chat.press("Undo")
     expect(chat.answers).to_have_count(0)
     expect(chat.pictures).to_have_count(0)
-    expect(chat.box).to_have_value("first")
+    expect(chat.box).to_have_value("first\n\nsecond")
     expect(chat.attached).to_have_count(2)
-    chat.send_button.click()
+    chat.send("first")
     expect(chat.answers.last).to_have_text(re.compile(r"2 pictures \(64x48, 32x96\) and 0 earlier questions\. You said: first"))
     chat.wait()
     chat.ask("second")
@@ -134,6 +134,17 @@ def test_retry_undo_and_edit_after_a_picture(visit, slow_echo_url):
     expect(chat.answers.last).to_have_text(re.compile(r"2 pictures \(64x48, 32x96\) and 0 earlier questions\. You said: altered"))
     expect(chat.pictures).to_have_count(2)
     expect(chat.questions).to_have_count(1)
+
+
+def test_an_answer_and_the_code_in_it_are_copied(visit, echo_url):
+    chat = Chat(visit(echo_url, permissions=["clipboard-read", "clipboard-write"]))
+    code = "for it in range(3):\n    print(it)"
+    chat.ask(f"this:\n\n```python\n{code}\n```")
+    chat.answers.last.locator(".copy_code_button").click()
+    chat.page.wait_for_function("code => navigator.clipboard.readText().then((text) => text.trim() === code)", arg=code)
+    chat.press("Copy message")
+    chat.page.wait_for_function("() => navigator.clipboard.readText().then((text) => text.startsWith('I received'))")
+    assert code in chat.page.evaluate("navigator.clipboard.readText()")
 
 
 def test_clear_forgets_everything(visit, echo_url):
@@ -196,6 +207,21 @@ def test_two_tabs_never_see_each_other(visit, echo_url):
     expect(other.answers).to_have_count(0)
     assert "0 pictures and 0 earlier questions" in other.ask("yours")
     assert "1 picture (64x48) and 1 earlier question" in one.ask("more")
+    expect(other.answers).to_have_count(1)
+
+
+def test_two_visitors_are_answered_at_once_and_each_their_own(visit, slow_echo_url):
+    one, other = Chat(visit(slow_echo_url)), Chat(visit(slow_echo_url))
+    one.attach(png(64, 48))
+    one.send("mine " * 100)
+    expect(one.answers.last).to_contain_text("I received")
+    other.send("yours " * 4)
+    expect(other.answers.last).to_have_text(re.compile(r"0 pictures and 0 earlier questions\. You said:( yours){4}"))
+    other.wait()
+    expect(one.stop_button).to_be_visible()
+    one.stop_button.click()
+    one.wait()
+    expect(one.answers).to_contain_text(["1 picture (64x48) and 0 earlier questions"])
     expect(other.answers).to_have_count(1)
 
 

@@ -3,8 +3,11 @@
 import json
 import re
 
+import PIL.Image
 import pytest
 from playwright.sync_api import Page, expect
+
+from minigpt4_model.ui.demo_questions import load_demo_questions
 
 from .chat import Chat, png
 
@@ -20,6 +23,13 @@ FULL = """() => {
     return put.call(this, value);
   };
 }"""
+
+
+PRESS_WHEN_STOP_GOES = """() => new MutationObserver((_, watch) => {
+  if (document.querySelector("#compare-stop")?.checkVisibility()) return;
+  watch.disconnect();
+  document.getElementById("compare-ask").click();
+}).observe(document.documentElement, {childList: true, subtree: true, attributes: true})"""
 
 
 def open_panel(page: Page, name: str) -> None:
@@ -45,6 +55,20 @@ def test_an_example_begins_a_conversation_of_its_own_and_the_old_one_is_kept(vis
     assert "1 picture (512x512) and 0 earlier" in chat.answers.last.inner_text()
     open_panel(page, "history")
     expect(lines(page)).to_have_count(2)
+
+
+def test_every_example_is_asked_by_one_click(visit, echo_url):
+    chat = Chat(visit(echo_url))
+    open_panel(chat.page, "tasks")
+    cards = chat.page.locator(".task-card")
+    examples = load_demo_questions()
+    expect(cards).to_have_count(len(examples))
+    for number, example in enumerate(examples):
+        width, height = PIL.Image.open(example.picture).size
+        cards.nth(number).click()
+        expect(chat.answers).to_have_count(1)
+        expect(chat.answers).to_contain_text(f"1 picture ({width}x{height}) and 0 earlier questions. You said: {example.question}")
+        chat.wait()
 
 
 def test_history_is_kept_found_renamed_opened_and_deleted(visit, echo_url):
@@ -254,6 +278,29 @@ def test_a_comparison_is_stopped(visit, echo_url):
     expect(page.locator(".compared-note p").last).to_contain_text("Stopped.")
     expect(stop).to_be_hidden()
     expect(ask).to_be_focused()
+
+
+def test_a_comparison_is_begun_again_in_the_moment_in_which_it_ends(visit, echo_url):
+    page = visit(echo_url)
+    open_panel(page, "compare")
+    ask, stop, answer = page.locator("#compare-ask"), page.locator("#compare-stop"), page.locator("#compare-a [data-testid=markdown]")
+    question = page.locator("#compare-question textarea")
+    question.fill("one " * 30)
+    ask.click()
+    expect(stop).to_be_visible()
+    question.fill("two")
+    page.evaluate(PRESS_WHEN_STOP_GOES)
+    expect(answer).to_contain_text("You said: two")
+    expect(stop).to_be_hidden()
+    # While one is written, too: the last press counts.
+    question.fill("word " * 300)
+    ask.click()
+    expect(stop).to_be_visible()
+    question.fill("three")
+    ask.click()
+    expect(answer).to_contain_text("You said: three")
+    expect(page.locator("#compare-verdict")).to_contain_text("same, word for word")
+    expect(stop).to_be_hidden()
 
 
 def test_the_panels_speak_the_visitors_language_and_fit_a_phone(visit, echo_url):
