@@ -92,7 +92,7 @@ def deciding(decisive, *turns: tuple[str, str], words: SceneWords) -> list[str]:
         ("Which picture shows a cat?", "The second picture shows a cat.", [" second"]),
         ("What is next to the cat?", "Nothing.", []),
         ("What do you see?", "I see a cat on the left and an onion, and the cat is grey.", [" cat", " on", " onion", ","]),
-        ("What do you see?", "Three cats. The cats are grey.", ["Three"]),
+        ("What do you see?", "Three cats. The cats are grey.", ["Three", " cats", "."]),
     ],
 )
 def test_a_word_decides_an_answer(decisive, asked, answer, word):

@@ -58,6 +58,7 @@ class DecisiveWords:
         self.tokenizer, self.weight = tokenizer, weight
         self._single = {word: self._single_pieces(word) for word in {*_WORDS, *itertools.chain(*_DECIDING, *_OFFERED)}}
         self._always = self._pieces_of_words(_WORDS)
+        self._before_names = self._pieces_of_words((*NUMBERS[1:], *COLOURS))
         self._openings = {self._pieces(word)[0] for word in _OPENINGS}
 
     def weigh(self, labels: Sequence[int], example: Example) -> list[float]:
@@ -76,7 +77,7 @@ class DecisiveWords:
     def _deciding_places(self, labels: Sequence[int], example: Example, words: Sequence[SceneWords]) -> Iterator[int]:
         """Where each answer is decided: the first such word; none where nothing of an answer is the picture's to tell.
 
-        Where that begins a name, all of it, what follows it, which says whether more is there, and each further name.
+        Where that begins a name or stands before one, all of each name, and what follows it, which says whether more is there.
         """
         names = [name for said in words for name in (said.name, said.second_name) if name]
         for question, places in zip(_questions(example), _answers(labels), strict=True):
@@ -87,12 +88,11 @@ class DecisiveWords:
             said = [labels[place] for place in places]
             untold = [name for name in names if name.lower() not in question.lower()]
             named = {begin: end for name in untold for begin, end in self._find(name, said)}
-            begin = first - places[0]
-            if begin not in named:
-                yield first
-                continue
-            for begin, end in named.items():
-                yield from places[begin : end + 1]
+            yield first
+            # Behind "Yes" all is told; behind a colour or a number the name is not.
+            if first - places[0] in named or labels[first] in self._before_names:
+                for begin, end in named.items():
+                    yield from places[begin : end + 1]
 
     def _find(self, name: str, said: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Where a name, or its plural, is first said: from its first piece to the one behind its last."""

@@ -39,6 +39,10 @@ NAME_ANSWERS = (
     "I see {it}.",
 )
 DESCRIPTION_REQUESTS = (
+    "What is in this picture?",
+    "What do you see?",
+    "What does this picture show?",
+    "Describe this image in one sentence.",
     "Describe the picture.",
     "Can you describe this image?",
     "What can you see in this picture?",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from . import follow_ups, no_picture, photographs, two_pictures, unknowable, writing
-from .single import alone, places_alone, yes_no_alone
+from .single import alone, places_alone, whole, yes_no_alone
 from .stock import Stock
 from .talk import Album, Talk
 
@@ -33,7 +33,8 @@ class Ability:
 
 # Shares of drawings and of photographs add up to one each; a recipe says how many of its conversations are about photographs.
 ABILITIES: dict[str, Ability] = {
-    "look": Ability(alone, 0.22),
+    "look": Ability(alone, 0.16),
+    "whole": Ability(whole, 0.06),
     "yes-no": Ability(yes_no_alone, 0.17),
     "places": Ability(places_alone, 0.14),
     "follow-up": Ability(follow_ups.follow_up, 0.14),
@@ -54,7 +55,7 @@ ABILITIES: dict[str, Ability] = {
 }
 
 # Where one word of an answer counts, that which decides it: abilities whose answers one word decides.
-DECIDED = {"yes-no": 0.4, "places": 0.3, "look": 0.25, "two-pictures": 0.05}
+DECIDED = {"yes-no": 0.3, "places": 0.2, "look": 0.2, "whole": 0.25, "two-pictures": 0.05}
 DECIDED_PHOTOGRAPHS = {"photograph": 0.5, "photograph-yes-no": 0.5}
 
 

@@ -34,6 +34,14 @@ def alone(chance: random.Random, album: Album, stock: Stock) -> Talk:
     return _talk(turns, seen)
 
 
+def whole(chance: random.Random, album: Album, stock: Stock) -> Talk:
+    """What is in the picture? All of it: both things of a pair, and no second one where there is none."""
+    pair = chance.random() < 0.6
+    seen = album.draw_scene(chance, lambda scene: bool(scene.other) == pair)
+    asked = {looking.ask_description: 8.0, looking.ask_detail: 1.0} | ({places.ask_layout: 2.0} if pair else {looking.ask_name: 2.0})
+    return _talk(_different(asked, seen.scene, chance, stock, 1), seen)
+
+
 def places_alone(chance: random.Random, album: Album, stock: Stock) -> Talk:
     """Where is it? Mostly of pairs, for which the sides matter."""
     pair = chance.random() < 0.85
