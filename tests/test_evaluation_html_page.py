@@ -53,6 +53,7 @@ def test_structure_f1_counts_edges():
         ("<p id='a'>x</p><p id='a'>y</p>", "comes twice"),
         ("<p>x</p><img src=", "breaks off inside a tag"),
         ("a<br></br>", "</br> closes an element"),
+        ("<p><![CDR]]>a</p>", "<![ begins nothing"),
         ("", "there is no HTML"),
     ],
 )

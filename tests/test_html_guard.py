@@ -32,7 +32,17 @@ WHOLE = """<!DOCTYPE html>
 </body></html>"""
 
 
-@pytest.mark.parametrize("html", [WHOLE, "<P>Capitals</P>", "Words <br> alone", "<details open><summary>S</summary><p>T</p></details>"])
+@pytest.mark.parametrize(
+    "html",
+    [
+        WHOLE,
+        "<P>Capitals</P>",
+        "Words <br> alone",
+        "<html><head><title>T</title><body><p>A",
+        "<main><!-- a > b --></main>",
+        "<details open><summary>S</summary><p>T</p></details>",
+    ],
+)
 def test_what_people_write_may_be_written(html):
     page = OpenPage()
     assert page.feed(html) and page.may_end
@@ -55,13 +65,18 @@ def test_every_page_that_the_pocket_model_learns_may_be_written(number):
         ("<label>Name</button>", "</b"),
         ("<button>Send</label>", "</l"),
         ("<figure><figure>", "><figu"),
-        ("<header><h1>Title</h1><header>", "<heade"),
+        ("<header><h1>Title</h1><header>", "<he"),
         ("<ul><p>A</p></ul>", "<p"),
         ("<div><li>A</li></div>", "<li>"),
         ("<main><blob>", "<blob"),
         ("<a href=\"#>Home</a>", ">"),
         ("<p>A<ul><li>B</li></ul></p>", "</"),
         ("<main>```", "`"),
+        ("<textarea><![CDATA[", "<!["),
+        ("<main><!doctype html>", "<!d"),
+        ("<main><html>", "<ht"),
+        ("<h2><hgroup>", "<h2><h"),
+        ("<hgroup><hr>", "<hr"),
         ("<div" * 2, "<"),
         ("<h1><div>A</div></h1>", "<di"),
         ("<div>1 < 2</div>", " "),

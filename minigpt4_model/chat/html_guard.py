@@ -14,6 +14,7 @@ MOST_ALIKE = 6  # elements in a row that are the same to the letter: a model tha
 DEEPEST = 12  # elements in each other; pages that people write have fewer, and a model that opens one after another never ends
 
 _FENCE = re.compile(r"```(\w*)[ \t]*\n")
+_COMMENT, _DOCTYPE = "<!--", "<!doctype html>"
 _NO_RUN = ("", "", 0)
 _QUOTES = "\"'"
 _TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
@@ -67,8 +68,21 @@ class OpenPage:
             return self._take_name(sign)
         if self._mode == _END_TAG:
             return self._take_end_tag(sign)
-        if self._mode == _MARK and sign == ">":
-            self._mode = _TEXT
+        return self._mode == _DONE or self._take_mark()
+
+    def _take_mark(self) -> bool:
+        """A comment, or at the very beginning the page's doctype."""
+        begun = self._text.rindex("<!")
+        mark = self._text[begun:].lower()
+        if mark.startswith(_COMMENT):
+            ended = mark.endswith("-->") and len(mark) >= len("<!---->")
+        elif _COMMENT.startswith(mark):
+            return True
+        else:
+            ended = mark == _DOCTYPE
+            if not _DOCTYPE.startswith(mark) or self._text[:begun].strip():
+                return False
+        self._mode = _TEXT if ended else _MARK
         return True
 
     def _take_text(self, sign: str) -> bool:

@@ -23,23 +23,27 @@ KNOWN = _tags(
 )
 # The first ends the second, where that is the innermost open element.
 ENDS = {"li": {"li"}, "p": {"p"}, "dt": {"dt", "dd"}, "dd": {"dt", "dd"}, "option": {"option"}, "tr": {"tr", "td", "th"}}
-ENDS |= {"td": {"td", "th"}, "th": {"td", "th"}, "tbody": {"thead", "tr", "td", "th"}}
+ENDS |= {"body": {"head"}, "td": {"td", "th"}, "th": {"td", "th"}, "tbody": {"thead", "tr", "td", "th"}}
 HEADINGS = _tags("h1 h2 h3 h4 h5 h6")
 BLOCKS = HEADINGS | _tags(
-    "address article aside blockquote details dialog div dl fieldset figure footer form header hr main menu nav ol p pre section table ul"
+    """
+    address article aside blockquote details dialog div dl fieldset figure footer form header hgroup hr main menu nav ol p pre section
+    table ul
+    """
 )
 # These hold words and what stands in a line, no blocks.
 LINES = HEADINGS | _tags("b button em i label small span strong summary u")
-NEVER_IN_THEMSELVES = HEADINGS | _tags("a button figure footer form header label main nav select table textarea")
+NEVER_IN_THEMSELVES = HEADINGS | _tags("a button figure footer form header hgroup label main nav select table textarea")
 # What stands in these is text up to their own end tag.
 RAW = _tags("script style")
 _LIST = {"li", "script", "template"}
 # What holds nothing else.
 ONLY = {"ul": _LIST, "ol": _LIST, "menu": _LIST, "select": {"option", "optgroup", "hr"}, "optgroup": {"option"}, "tr": {"td", "th"}}
-ONLY |= {"table": {"caption", "colgroup", "thead", "tbody", "tfoot", "tr"}, "dl": {"dt", "dd", "div"}}
+ONLY |= {"hgroup": {*HEADINGS, "p"}, "table": {"caption", "colgroup", "thead", "tbody", "tfoot", "tr"}, "dl": {"dt", "dd", "div"}}
 ONLY |= dict.fromkeys(("thead", "tbody", "tfoot"), {"tr"})
 ONLY |= dict.fromkeys(("option", "textarea", "title"), set())
-# What stands nowhere else.
+# What stands nowhere else; "" is the page itself.
 ONLY_IN = {"li": {"ul", "ol", "menu"}, "tr": {"table", "thead", "tbody", "tfoot"}, "dt": {"dl", "div"}, "dd": {"dl", "div"}}
 ONLY_IN |= {"option": {"select", "optgroup", "datalist"}, "figcaption": {"figure"}, "td": {"tr"}, "th": {"tr"}}
+ONLY_IN |= {"html": {""}, "head": {"", "html"}, "body": {"", "html"}}
 ONLY_IN |= dict.fromkeys(("caption", "colgroup", "thead", "tbody", "tfoot"), {"table"})

@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 from .contenders import GENERATE, LLAMA_CPP, ORIGINAL, OURS, TORCH
+from .server_contender import NAME as VLLM
 
 Rounds = dict[str, dict[str, list[float]]]
 
@@ -22,7 +23,7 @@ def plot(rounds: Rounds, folder: Path) -> list[Path]:
 
     base = rounds.get("decode", {}).get(GENERATE)
     if base:
-        names = [name for name in (TORCH, LLAMA_CPP, OURS) if name in rounds["decode"]]
+        names = [name for name in (TORCH, VLLM, LLAMA_CPP, OURS) if name in rounds["decode"]]
         ratios = [[mine / other for mine, other in zip(rounds["decode"][name], base, strict=False)] for name in names]
         middles = [statistics.median(values) for values in ratios]
         reach = [[middle - min(values), max(values) - middle] for middle, values in zip(middles, ratios, strict=True)]
@@ -31,9 +32,9 @@ def plot(rounds: Rounds, folder: Path) -> list[Path]:
     decode.set_title(f"One answer: tokens/s, times {GENERATE}", fontsize=9)
 
     counts = sorted(int(what.split()[1]) for what in rounds if what.startswith("visitors "))
-    for name in (OURS, TORCH):
+    for name in (OURS, TORCH, VLLM):
         alone = rounds.get("visitors 1", {}).get(OURS)
-        if alone and counts:
+        if alone and counts and all(name in rounds[f"visitors {count}"] for count in counts):
             speeds = [statistics.median(rounds[f"visitors {count}"][name]) / statistics.median(alone) for count in counts]
             visitors.plot(counts, speeds, marker="o", label=name)
     visitors.set_title("Visitors at a time: tokens/s of all,\ntimes one visitor of our default", fontsize=9)
@@ -42,8 +43,8 @@ def plot(rounds: Rounds, folder: Path) -> list[Path]:
     visitors.set_xticks(counts, [str(count) for count in counts])
 
     numbers = sorted(int(what.split()[1]) for what in rounds if what.startswith("turn "))
-    for name in (OURS, TORCH):
-        if numbers:
+    for name in (OURS, TORCH, VLLM):
+        if numbers and all(name in rounds[f"turn {turn}"] for turn in numbers):
             gains = [
                 statistics.median(rounds[f"turn {turn}"][ORIGINAL]) / statistics.median(rounds[f"turn {turn}"][name]) for turn in numbers
             ]

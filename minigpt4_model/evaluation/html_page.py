@@ -116,6 +116,13 @@ class _Reader(HTMLParser):
         if tag not in VOID:
             self._open.append(_Open(tag, node, hidden))
 
+    def parse_html_declaration(self, i: int) -> int:
+        """What begins with "<![" is a comment with a fault, as in browsers; the parser's own way raises AssertionError for most of it."""
+        if not self.rawdata.startswith("<![", i):
+            return super().parse_html_declaration(i)
+        self.faults.append("<![ begins nothing in HTML")
+        return self.parse_bogus_comment(i)
+
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
