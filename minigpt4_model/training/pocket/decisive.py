@@ -54,8 +54,9 @@ class DecisiveWords:
     On a page it is what the tokens before it do not foretell.
     """
 
-    def __init__(self, tokenizer, weight: float = WEIGHT):
-        self.tokenizer, self.weight = tokenizer, weight
+    def __init__(self, tokenizer, weight: float = WEIGHT, rest: float = 0.0):
+        """`rest` is what the other words of an answer weigh where one decides it, against 1 for that one."""
+        self.tokenizer, self.weight, self.rest = tokenizer, weight, rest
         self._single = {word: self._single_pieces(word) for word in {*_WORDS, *itertools.chain(*_DECIDING, *_OFFERED)}}
         self._always = self._pieces_of_words(_WORDS)
         self._before_names = self._pieces_of_words((*NUMBERS[1:], *COLOURS))
@@ -66,7 +67,9 @@ class DecisiveWords:
         words = [said for said in example.words_of_pictures if said is not None and not said.nothing]
         if example.decides:
             places = set(self._deciding_places(labels, example, words))
-            return [float(place in places) for place in range(len(labels))]
+            if not places:
+                return [0.0] * len(labels)
+            return [1.0 if place in places else self.rest * (label != IGNORED) for place, label in enumerate(labels)]
         if any(said.layout for said in words):
             decisive = [not self._foretold(context, label) for context, label in _in_context(labels)]
         else:

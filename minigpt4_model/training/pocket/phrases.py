@@ -34,9 +34,9 @@ NAME_ANSWERS = (
     "The picture shows {it}.",
     "That is {it}.",
     "It looks like {it}.",
-    "This is a {medium} of {it}.",
     "You are looking at {it}.",
     "I see {it}.",
+    "I think this is {it}.",
 )
 DESCRIPTION_REQUESTS = (
     "What is in this picture?",

@@ -45,6 +45,10 @@ STAGES = ("representation", "stage1", "stage2")
 QUESTION = "What is this?"
 
 
+# Of an answer that a word decides, what the others weigh: with nothing, the LLM's sentences fall apart in a few hundred steps.
+OTHER_WORDS = 0.05
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a stage is run with unless flags say otherwise: measured on two CPU cores."""
@@ -184,7 +188,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
             show,
             word_loss,
             recipe.word_weight,
-            weigh=DecisiveWords(processor.tokenizer).weigh,
+            weigh=DecisiveWords(processor.tokenizer, rest=OTHER_WORDS).weigh,
             apart=apart,
         )
     binding = {"--photographs": str(share), "--word-weight": str(recipe.word_weight), "--pictures": pictures.name}

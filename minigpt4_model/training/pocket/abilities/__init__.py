@@ -55,7 +55,7 @@ ABILITIES: dict[str, Ability] = {
 }
 
 # Where one word of an answer counts, that which decides it: abilities whose answers one word decides.
-DECIDED = {"yes-no": 0.3, "places": 0.2, "look": 0.2, "whole": 0.25, "two-pictures": 0.05}
+DECIDED = {"yes-no": 0.3, "places": 0.25, "look": 0.3, "whole": 0.1, "two-pictures": 0.05}
 DECIDED_PHOTOGRAPHS = {"photograph": 0.5, "photograph-yes-no": 0.5}
 
 
