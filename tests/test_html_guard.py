@@ -170,7 +170,7 @@ class Tokens:
     def kept(self, said: str) -> list[str]:
         """What may follow, of a processor that likes all equally."""
         ids = [self.texts.index(piece) for piece in said.split("|") if piece]
-        scores = WholeHtml(self.guard())(torch.tensor([ids], dtype=torch.long), torch.zeros(1, len(self.texts)))
+        scores = WholeHtml(self.guard(), 200)(torch.tensor([ids], dtype=torch.long), torch.zeros(1, len(self.texts)))
         return [text or "END" for text, score in zip(self.texts, scores[0].tolist(), strict=True) if score == 0]
 
 
@@ -183,6 +183,40 @@ def test_only_what_may_follow_is_chosen_from():
     assert tokens.kept("```html\n|<ul>|<li>|</li>|</ul>|```") == [*tokens.texts[:-1], "END"]
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_before_the_answer_has_to_end_its_page_is_closed(seed):
+    tokens, chance, ids, limit = Tokens(), random.Random(seed), [0], 40
+    close = WholeHtml(tokens.guard(), limit)
+    while len(ids) < limit and ids[-1] != tokens.end and tokens.texts[ids[-1]] != "```":
+        scores = close(torch.tensor([ids]), torch.zeros(1, len(tokens.texts)))[0].tolist()
+        ids.append(
+            chance.choice([place for place, score in enumerate(scores) if place and score == 0 and (place != tokens.end or len(ids) > 30)])
+        )
+    page = read_page("".join(tokens.texts[one] for one in ids[1:]).removesuffix("```"))
+    assert page.faults in ([], ["there is no HTML"])
+
+
+@pytest.mark.parametrize(
+    ("begun", "end"),
+    [
+        ("<main><p>Some wor", "</p></main>"),
+        ("<main><a href=", '""></a></main>'),
+        ('<img src="a.p', '">'),
+        ("<ul><li>One</li>\n", "</ul>"),
+        ("<main><bu", "tton></button></main>"),
+        ("<main></mai", "n>"),
+        ("<main><!-- a", "--></main>"),
+        ("<style>p { co", "</style>"),
+    ],
+)
+def test_where_little_is_left_nothing_but_the_end_may_follow(begun, end):
+    page = OpenPage()
+    assert page.feed(begun)
+    page.close_within(8)
+    assert not any(page.copy().feed(more) for more in ("x<b>", " <b>", "<b>"))
+    assert page.feed(end) and page.may_end
+
+
 def test_a_name_that_cannot_stand_there_is_not_begun():
     """ "<a" may become "<article", but what is meant is another link in a link."""
     guard = HtmlGuard(lambda ids: {0: "<a>", 1: "<", 2: "a", 3: "article>"}[ids[0]], [])
@@ -192,13 +226,13 @@ def test_a_name_that_cannot_stand_there_is_not_begun():
 
 def test_where_the_likeliest_is_taken_it_is_the_first_that_may_follow():
     scores = torch.tensor([[0.0, 1.0, 5.0, 2.0, 3.0, 1.0, 0.0, 4.0]])
-    kept = WholeHtml(Tokens().guard(), takes_first=True)(torch.tensor([[0, 1]]), scores)
+    kept = WholeHtml(Tokens().guard(), 200, takes_first=True)(torch.tensor([[0, 1]]), scores)
     assert Tokens.texts[kept.argmax()] == "<li>"  # "</li>" and the end are likelier and may not follow
 
 
 def test_rows_are_told_apart():
     """Beams, each with an answer of its own."""
-    scores = WholeHtml(Tokens().guard())(torch.tensor([[0, 1], [5, 5]]), torch.zeros(2, 8))
+    scores = WholeHtml(Tokens().guard(), 200)(torch.tensor([[0, 1], [5, 5]]), torch.zeros(2, 8))
     assert torch.isinf(scores[0]).any() and not torch.isinf(scores[1]).any()
 
 

@@ -68,20 +68,23 @@ class Ban(LogitsProcessor):
 class WholeHtml(LogitsProcessor):
     """In a page of HTML, of the likeliest tokens those that may follow, and no other; outside of one it changes nothing.
 
-    Where none of the likeliest may follow, more are looked at; where none at all may, the page is left to the model.
+    Where none of the likeliest may follow, more are looked at, all in the end; where none at all may, the page is left to the model.
     """
 
-    LOOKED_AT = (64, 4096)
+    LOOKED_AT = (64, 4096, 1 << 30)  # the last is the whole vocabulary: "</b" goes on with "utton", which may be no likely token
 
-    def __init__(self, guard: HtmlGuard, takes_first: bool = False):
-        """`takes_first`: no other token than the likeliest is ever taken, so no other is looked at unless it may not follow."""
-        self._guard = guard
+    def __init__(self, guard: HtmlGuard, limit: int, takes_first: bool = False):
+        """`limit` is the answer's most tokens: before it comes the page is closed. `takes_first`: no other token than the likeliest is ever
+        taken, so no other is looked at unless it may not follow."""
+        self._guard, self._limit = guard, limit
         self._looked_at = (1, *self.LOOKED_AT) if takes_first else self.LOOKED_AT
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         pages = [self._guard.page(ids) for ids in input_ids.tolist()]
         if not any(pages):
             return scores  # as nearly always: no copy
+        for page in filter(None, pages):
+            page.close_within(self._limit - input_ids.shape[1])
         return torch.stack([self._kept(page, row) if page else row for page, row in zip(pages, scores, strict=True)])
 
     def _kept(self, page: OpenPage, scores: torch.Tensor) -> torch.Tensor:
@@ -126,7 +129,7 @@ def build_logits_processors(settings: GenerationSettings, first_ids: Sequence[in
     if settings.repetition_penalty != 1.0:
         processors.append(PenalizeRepetition(settings.repetition_penalty, first_ids))
     if guards.html:
-        processors.append(WholeHtml(guards.html, takes_first=settings.greedy and settings.num_beams == 1))
+        processors.append(WholeHtml(guards.html, settings.max_new_tokens, takes_first=settings.greedy and settings.num_beams == 1))
     if settings.greedy:
         return processors
     if settings.temperature != 1.0:

@@ -13,6 +13,9 @@ from .html_tags import BLOCKS, ENDS, KNOWN, LINES, MAY_STAY_OPEN, NEVER_IN_THEMS
 MOST_ALIKE = 6  # elements in a row that are the same to the letter: a model that goes on so never ends
 DEEPEST = 12  # elements in each other; pages that people write have fewer, and a model that opens one after another never ends
 
+# To end the tag that is being written, and the code block; to end an element.
+_TOKENS_TO_CLOSE, _TOKENS_OF_AN_END = 12, 4
+
 _FENCE = re.compile(r"```(\w*)[ \t]*\n")
 _COMMENT, _DOCTYPE = "<!--", "<!doctype html>"
 _NO_RUN = ("", "", 0)
@@ -23,7 +26,7 @@ _TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
 class OpenPage:
     """HTML as far as it is written: `feed` takes more, sign by sign, and says whether that can still become a page."""
 
-    __slots__ = ("_begun", "_last", "_mode", "_name", "_open", "_quote", "_runs", "_text", "_ticks")
+    __slots__ = ("_begun", "_closing", "_last", "_mode", "_name", "_open", "_quote", "_runs", "_text", "_ticks")
 
     def __init__(self) -> None:
         self._text = ""
@@ -32,6 +35,7 @@ class OpenPage:
         # Within the page and within each of those: the element that ended last, its tag, and how often it came in a row.
         self._runs: tuple[tuple[str, str, int], ...] = (_NO_RUN,)
         self._mode, self._name, self._last, self._quote, self._ticks = _TEXT, "", "", "", 0
+        self._closing = False
 
     def copy(self) -> "OpenPage":
         other = OpenPage.__new__(OpenPage)
@@ -57,7 +61,13 @@ class OpenPage:
         """Whether nothing is open that has to be closed. What follows the page's code block is free."""
         return self._mode == _DONE or (self._mode == _TEXT and MAY_STAY_OPEN.issuperset(self._open))
 
+    def close_within(self, tokens: int) -> None:
+        """Where no more than so many tokens are left and they will be needed: from here on nothing new begins, all that is open ends."""
+        self._closing = tokens <= _TOKENS_TO_CLOSE + _TOKENS_OF_AN_END * len(self._open)
+
     def _take(self, sign: str) -> bool:
+        if self._closing and not self._closes(sign):
+            return False
         if self._mode == _TEXT:
             return self._take_text(sign)
         if self._mode == _INSIDE:
@@ -69,6 +79,16 @@ class OpenPage:
         if self._mode == _END_TAG:
             return self._take_end_tag(sign)
         return self._mode == _DONE or self._take_mark()
+
+    def _closes(self, sign: str) -> bool:
+        """Whether a sign leads to the page's end and nowhere else."""
+        if self._mode == _TEXT:
+            return sign == "`" or (sign == "<" and bool(self._open)) or (sign == "\n" and not self._text.endswith("\n\n"))
+        if self._mode == _TAG:
+            return sign == "/"
+        if self._mode == _INSIDE:
+            return sign == self._quote if self._quote else sign == ">" or (sign in _QUOTES and self._last == "=")
+        return sign in "->" if self._mode == _MARK else True
 
     def _take_mark(self) -> bool:
         """A comment, or at the very beginning the page's doctype."""

@@ -31,10 +31,13 @@ window.minigpt4 = {
       waiting = true;
       requestAnimationFrame(() => { waiting = false; act(); });
     };
+    const sought = selectors.join(",");
+    const holds = (node) => node.matches && (node.matches(sought) || node.querySelector(sought));
+    // Gradio puts other words and another key into an element that stays.
+    const within = (node) => (node.closest ? node : node.parentElement)?.closest(sought);
     new MutationObserver((changes) => {
-      if (changes.some(({ target }) => target.closest && target.closest(selectors.join(",")))) soon();
-      else if (changes.some(({ addedNodes }) => [...addedNodes].some((node) => node.querySelector && node.querySelector(selectors.join(","))))) soon();
-    }).observe(document.documentElement, { childList: true, subtree: true });
+      if (changes.some(({ target, addedNodes }) => within(target) || [...addedNodes].some(holds))) soon();
+    }).observe(document.documentElement, { childList: true, subtree: true, characterData: true, attributeFilter: ["data-text"] });
     soon();
   },
   // On a narrow screen a panel lies over the chat: it closes where the chat is what matters next.

@@ -70,6 +70,8 @@ def test_the_page_speaks_chinese(visit, echo_url):
     expect(chat.answers.last).to_contain_text("Describe this picture.")  # what every model understands
     expect(chat.status).to_contain_text("个词元，用时")
     expect(chat.pictures).to_have_attribute("alt", "图片，64 × 48 像素")
+    chat.page.locator("#header [data-panel=share]").click()
+    expect(chat.page.locator("#panel-share")).to_contain_text("该链接包含问题")  # written by the server, in English, after the answer
     assert "__i18n__" not in chat.page.locator("body").inner_text()
 
 
