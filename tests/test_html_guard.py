@@ -41,6 +41,10 @@ WHOLE = """<!DOCTYPE html>
         "<html><head><title>T</title><body><p>A",
         "<main><!-- a > b --></main>",
         "<details open><summary>S</summary><p>T</p></details>",
+        "<details><summary><h3>S</h3></summary><p>T</p></details>",
+        "<!-- index.html -->\n<!DOCTYPE html><html></html>",
+        "<head><!--[if lt IE 9]><script src='a.js'></script><![endif]--></head><body><!-- <!a --></body>",
+        "<svg><linearGradient id='g'><stop offset='1'/></linearGradient><text>A<tspan>B</tspan></text></svg>",
     ],
 )
 def test_what_people_write_may_be_written(html):
@@ -84,6 +88,9 @@ def test_every_page_that_the_pocket_model_learns_may_be_written(number):
         ("<ul><li><li>", "<li><li>"),
         ("<ul>" + "<li>One</li>\n" * 6 + "<li>", "\n<l"),
         ("<main>" + "<img src='a.png'>" * 6 + "<img>", "<im"),
+        ("<p>" + "One<br>\n" * 6 + "One<br>", "\nOne<br"),
+        ("<main><!-- A --><!doctype html>", "<!d"),
+        ("<main><circle>", "<cir"),
     ],
 )  # fmt: skip
 def test_it_stops_where_a_page_falls_apart(html, at):
@@ -96,6 +103,12 @@ def test_items_that_differ_may_be_many():
     page = OpenPage()
     assert page.feed("<ul>" + "".join(f"<li>{number}</li>" for number in range(30)) + "</ul>") and page.may_end
     assert page.feed("<ul>" + "<li>One</li>" * 5 + "<li>Two</li>" + "<li>One</li>" * 5 + "</ul>") and page.may_end
+
+
+@pytest.mark.parametrize("html", ["<p>" + "".join(f"Line {n}<br>" for n in range(30)), "".join(f"<input> {n}\n" for n in range(30))])
+def test_elements_with_other_words_before_them_may_be_many(html):
+    page = OpenPage()
+    assert page.feed(html) and page.may_end
 
 
 def test_elements_in_each_other_have_an_end():
@@ -222,6 +235,11 @@ def test_a_name_that_cannot_stand_there_is_not_begun():
     guard = HtmlGuard(lambda ids: {0: "<a>", 1: "<", 2: "a", 3: "article>"}[ids[0]], [])
     page = guard.page([0, 1])
     assert not guard.fits(page, 2) and guard.fits(page, 3)
+
+
+def test_a_name_that_begins_with_a_drawings_may_be_begun():
+    guard = HtmlGuard(lambda ids: {0: "<form>", 1: "<", 2: "text", 3: "area>"}[ids[0]], [])
+    assert guard.fits(guard.page([0, 1]), 2) and guard.fits(guard.page([0, 1, 2]), 3)
 
 
 def test_where_the_likeliest_is_taken_it_is_the_first_that_may_follow():

@@ -8,9 +8,9 @@ Knows text and token ids, never a model. Tables of elements are `html_tags.py`.
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from .html_tags import BLOCKS, ENDS, KNOWN, LINES, MAY_STAY_OPEN, NEVER_IN_THEMSELVES, ONLY, ONLY_IN, RAW, VOID
+from .html_tags import BLOCKS, DRAWN, ENDS, HEADINGS, KNOWN, LINES, MAY_STAY_OPEN, NEVER_IN_THEMSELVES, ONLY, ONLY_IN, RAW, VOID
 
-MOST_ALIKE = 6  # elements in a row that are the same to the letter: a model that goes on so never ends
+MOST_ALIKE = 6  # elements in a row that are the same to the letter, with the words before each: a model that goes on so never ends
 DEEPEST = 12  # elements in each other; pages that people write have fewer, and a model that opens one after another never ends
 
 # To end the tag that is being written, and the code block; to end an element.
@@ -18,7 +18,7 @@ _TOKENS_TO_CLOSE, _TOKENS_OF_AN_END = 12, 4
 
 _FENCE = re.compile(r"```(\w*)[ \t]*\n")
 _COMMENT, _DOCTYPE = "<!--", "<!doctype html>"
-_NO_RUN = ("", "", 0)
+_COMMENTS = re.compile(r"<!--.*?-->", re.DOTALL)
 _QUOTES = "\"'"
 _TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
 
@@ -26,15 +26,17 @@ _TEXT, _TAG, _NAME, _INSIDE, _END_TAG, _MARK, _DONE = range(7)
 class OpenPage:
     """HTML as far as it is written: `feed` takes more, sign by sign, and says whether that can still become a page."""
 
-    __slots__ = ("_begun", "_closing", "_last", "_mode", "_name", "_open", "_quote", "_runs", "_text", "_ticks")
+    __slots__ = ("_begun", "_closing", "_last", "_marked", "_mode", "_name", "_open", "_quote", "_runs", "_text", "_ticks")
 
     def __init__(self) -> None:
         self._text = ""
         self._open: tuple[str, ...] = ()
         self._begun: tuple[int, ...] = ()  # where in the text each of those begins
-        # Within the page and within each of those: the element that ended last, its tag, and how often it came in a row.
-        self._runs: tuple[tuple[str, str, int], ...] = (_NO_RUN,)
+        # Within the page and within each of those: the element that ended last, with the words before it; its tag; how often that came in
+        # a row; and where it ended.
+        self._runs: tuple[tuple[str, str, int, int], ...] = (("", "", 0, 0),)
         self._mode, self._name, self._last, self._quote, self._ticks = _TEXT, "", "", "", 0
+        self._marked = 0  # where the comment or the doctype that is being written begins
         self._closing = False
 
     def copy(self) -> "OpenPage":
@@ -53,8 +55,11 @@ class OpenPage:
 
     @property
     def stranded(self) -> bool:
-        """Whether what is written of a tag is a whole name that cannot stand there: a longer one may, but is hardly what is meant."""
-        return self._mode == _NAME and self._name in KNOWN and not self._fits(self._name)
+        """Whether what is written of a tag is a whole name that cannot stand there: a longer one may, but is hardly what is meant.
+
+        Outside of drawings "text" is no name, but the beginning of "textarea".
+        """
+        return self._mode == _NAME and self._name in KNOWN - DRAWN and not self._fits(self._name)
 
     @property
     def may_end(self) -> bool:
@@ -91,16 +96,15 @@ class OpenPage:
         return sign in "->" if self._mode == _MARK else True
 
     def _take_mark(self) -> bool:
-        """A comment, or at the very beginning the page's doctype."""
-        begun = self._text.rindex("<!")
-        mark = self._text[begun:].lower()
+        """A comment, or before all but comments the page's doctype."""
+        mark = self._text[self._marked :].lower()
         if mark.startswith(_COMMENT):
             ended = mark.endswith("-->") and len(mark) >= len("<!---->")
         elif _COMMENT.startswith(mark):
             return True
         else:
             ended = mark == _DOCTYPE
-            if not _DOCTYPE.startswith(mark) or self._text[:begun].strip():
+            if not _DOCTYPE.startswith(mark) or _COMMENTS.sub("", self._text[: self._marked]).strip():
                 return False
         self._mode = _TEXT if ended else _MARK
         return True
@@ -117,13 +121,13 @@ class OpenPage:
     def _end_elements(self, kept: int, end: int) -> None:
         """Leaves the outermost `kept` elements open; the text up to `end` is what the others are."""
         while len(self._open) > kept:
-            element = self._text[self._begun[-1] : end].strip()
-            self._count(len(self._open) - 1, element, self._open[-1])
+            self._count(len(self._open) - 1, self._open[-1], end)
             self._open, self._begun = self._open[:-1], self._begun[:-1]
 
-    def _count(self, depth: int, element: str, tag: str) -> None:
-        before, _, times = self._runs[depth]
-        self._runs = (*self._runs[:depth], (element, tag, times + 1 if element == before else 1))
+    def _count(self, depth: int, tag: str, end: int) -> None:
+        before, _, times, ended = self._runs[depth]
+        element = self._text[ended:end].strip()
+        self._runs = (*self._runs[:depth], (element, tag, times + 1 if element == before else 1, end))
 
     def _begin_tag(self, sign: str) -> bool:
         self._name = ""
@@ -133,7 +137,7 @@ class OpenPage:
         if self._in_raw():
             return self._go_on_in_raw(sign)
         if sign == "!":
-            self._mode = _MARK
+            self._mode, self._marked = _MARK, len(self._text) - 2
             return True
         self._mode = _NAME
         return sign.isalpha() and self._take_name(sign)
@@ -164,9 +168,10 @@ class OpenPage:
         begun = self._text.rindex("<")
         self._end_elements(len(self._around(self._name)), begun)
         if self._name in VOID or at_once:
-            self._count(len(self._open), self._text[begun:], self._name)
+            self._count(len(self._open), self._name, len(self._text))
             return self._name in VOID or "svg" in self._open
-        self._open, self._begun, self._runs = (*self._open, self._name), (*self._begun, begun), (*self._runs, _NO_RUN)
+        self._open, self._begun = (*self._open, self._name), (*self._begun, begun)
+        self._runs = (*self._runs, ("", "", 0, len(self._text)))
         return True
 
     def _take_end_tag(self, sign: str) -> bool:
@@ -203,19 +208,26 @@ class OpenPage:
         if "svg" in around:
             return True
         inner = around[-1] if around else ""
-        _, last, times = self._runs[len(around)]
-        if (tag == last and times >= MOST_ALIKE) or (len(around) < len(self._open) and self._is_empty()):
+        if tag in DRAWN or self._goes_on_alike(tag, len(around)) or (len(around) < len(self._open) and self._is_empty()):
             return False
         if tag in NEVER_IN_THEMSELVES and tag in around:
             return False
         if (inner in ONLY and tag not in ONLY[inner]) or (tag in ONLY_IN and inner not in ONLY_IN[tag]):
             return False
+        if inner == "summary" and tag in HEADINGS:
+            return True
         return not (tag in BLOCKS and inner in LINES) and (len(around) < DEEPEST or tag in VOID)
 
     def _go_on_in_raw(self, sign: str) -> bool:
         """What began like an end tag was none."""
         self._mode = _TAG if sign == "<" else _TEXT
         return True
+
+    def _goes_on_alike(self, tag: str, depth: int) -> bool:
+        """Whether another `tag` there would begin as those of a long run did, the words before it included."""
+        before, last, times, ended = self._runs[depth]
+        begun = self._begun[depth] if depth < len(self._open) else self._text.rindex("<")
+        return tag == last and times >= MOST_ALIKE and before.startswith(self._text[ended:begun].lstrip() + "<")
 
     def _is_empty(self) -> bool:
         """Whether the innermost element holds nothing so far but the tag that is being written."""

@@ -18,9 +18,16 @@ KNOWN = _tags(
     input ins kbd label legend li link main map mark menu meta meter nav noscript object ol optgroup option output p picture pre progress q
     rp rt ruby s samp script search section select slot small source span strong style sub summary sup svg table tbody td template textarea
     tfoot th thead time title tr track u ul var video wbr
-    circle defs ellipse g line path polygon polyline rect text use
     """
 )
+# What a drawing (svg) is made of; these stand nowhere else.
+DRAWN = _tags(
+    """
+    animate circle clippath defs ellipse filter g image line lineargradient marker mask path pattern polygon polyline radialgradient rect
+    stop symbol text tspan use
+    """
+)
+KNOWN |= DRAWN
 # The first ends the second, where that is the innermost open element.
 ENDS = {"li": {"li"}, "p": {"p"}, "dt": {"dt", "dd"}, "dd": {"dt", "dd"}, "option": {"option"}, "tr": {"tr", "td", "th"}}
 ENDS |= {"body": {"head"}, "td": {"td", "th"}, "th": {"td", "th"}, "tbody": {"thead", "tr", "td", "th"}}
