@@ -21,7 +21,7 @@
   function keep() {
     if (!opened) return;
     let draft = { away, text: field().value, files: inBox() };
-    if (shownAway) {
+    if (away && shownAway) {
       const rest = draft.text.startsWith(away.text) ? draft.text.slice(away.text.length).trimStart() : null;
       draft = rest === null ? { away: null, text: draft.text, files: [...away.files, ...draft.files] } : { ...draft, text: rest };
     }
@@ -38,6 +38,7 @@
 
   // `question` has just been sent; nothing, when the server has said what became of it.
   ours.keepSent = (question) => {
+    shownAway = false;
     away = question && { ...question, before: document.querySelectorAll("#chat .user-row:not(:has(.component))").length };
     keep();
   };
