@@ -50,6 +50,7 @@ def test_structure_f1_counts_edges():
         ("<div>a", "<div> is never closed"),
         ("<b><i>a</b></i>", "</b> comes before </i>"),
         ("<buton>a</buton>", "<buton> is no element"),
+        ("<svg><rect/></svg><rect></rect>", "<rect> is no element"),
         ("<p id='a'>x</p><p id='a'>y</p>", "comes twice"),
         ("<p>x</p><img src=", "breaks off inside a tag"),
         ("a<br></br>", "</br> closes an element"),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from ..chat.html_tags import ENDS, KNOWN, MAY_STAY_OPEN, VOID
+from ..chat.html_tags import DRAWN, ENDS, KNOWN, MAY_STAY_OPEN, VOID
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         while self._open and self._open[-1].tag in ENDS.get(tag, ()):
             self._open.pop()
-        if tag not in KNOWN:
+        if tag not in KNOWN or (tag in DRAWN and not any(one.tag == "svg" for one in self._open)):
             self.faults.append(f"<{tag}> is no element of HTML")
         given = {name: value or "" for name, value in attrs}
         if given.get("id") and given["id"] in self._ids:
