@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pocket model, stage 2: questions and answers of one to three turns, through the frozen LLM.
+# Pocket model, stage 2: questions and answers of one to four turns, through the frozen LLM.
 # Record of the shipped checkpoint, on two hyperthreads (4.4 s a step of 12):
 #   450 steps, 37 min    2.5e-4 -> 1e-5; a fifth of the steps page sketches, a third of the others count the deciding words alone.
 #   252 steps, 18 min    2e-4 -> 5e-6; a third each: pages, deciding words, the mixture. Yes and no, sides, counting gained; sentences

@@ -26,7 +26,7 @@ class Example:
     """One conversation: `messages` with `PLACEHOLDER` where a picture goes; `words` keep the tokens readable where given.
 
     `words` are those of the only picture, or a tuple with those of each, None for a picture whose tokens may say anything.
-    `decides` asks whoever weighs the labels to count one word of each answer, that which decides it, and no other.
+    `decides` asks whoever weighs the labels to count the words that decide each answer, and the others not or hardly.
     """
 
     messages: list[dict]

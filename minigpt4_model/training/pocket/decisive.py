@@ -4,7 +4,7 @@ In "No, there is no dog; the picture shows a cat." two words of twelve say wheth
 question and from these. Counted alike, they are drowned: the frozen LLM then learned the sentences and said yes to everything. Where
 the Yes or No alone was counted, prompt tuning told one from the other after 1,200 questions on true words (area under the curve 0.52 ->
 1.0, and 0.60 with the words of other pictures). So they weigh more in the loss; in a mixture of all abilities that alone gave 0.63.
-Therefore there are also steps in which one word of each answer counts, that which decides it, and no other (`Example.decides`).
+Therefore there are also steps in which the words that decide an answer count and no others, or hardly (`Example.decides`, `rest`).
 """
 
 import itertools

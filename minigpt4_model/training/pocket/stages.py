@@ -132,7 +132,7 @@ def photograph_conversations(
 def deciding_conversations(
     cache: FeatureCache, pictures: Pictures, photographs: TaggedPhotographs | None, share: float
 ) -> ConversationSource:
-    """Questions of whose answers one word counts, that which decides them; `share` of them about photographs, where there are any."""
+    """Questions of whose answers the words count that decide them; `share` of them about photographs, where there are any."""
     draw_drawings = scene_conversations(cache, pictures, 2, DECIDED, decides=True)
     if not photographs:
         return draw_drawings

@@ -35,7 +35,7 @@ from .sketches.layout import draw_layout
 from .sketches.sources import sketch_messages, sketch_scene_words
 
 PAGES_EVERY = 6
-DECIDING_EVERY, DECIDING_SHARE = 2, 1.5  # one word a question and short talks: a batch has more of them
+DECIDING_EVERY, DECIDING_SHARE = 2, 1.5  # a few words a question and short talks: a batch has more of them
 # What the LLM must learn to do with words, most of it by looking for them: conversations that begin with a picture.
 _DRAWINGS = {"look": 0.3, "yes-no": 0.25, "places": 0.25, "follow-up": 0.1, "two-pictures": 0.06, "cannot-tell": 0.02, "writing": 0.02}
 _PHOTOGRAPHS = {"photograph": 0.5, "photograph-yes-no": 0.4, "photograph-cannot-tell": 0.1}
@@ -148,7 +148,7 @@ def main() -> None:
         "--deciding-steps",
         type=int,
         default=0,
-        help="For so many steps at first nothing but the word that decides an answer counts (default: 0); later in one step of three.",
+        help="For so many steps at first nothing but the words that decide an answer counts (default: 0); later in one step of three.",
     )
     parser.add_argument("--init", type=Path, help="Constants to begin with, as another run wrote them (default: words of a request).")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1).")

@@ -44,7 +44,6 @@ logger = logging.getLogger(__name__)
 STAGES = ("representation", "stage1", "stage2")
 QUESTION = "What is this?"
 
-
 # Of an answer that a word decides, what the others weigh: with nothing, the LLM's sentences fall apart in a few hundred steps.
 OTHER_WORDS = 0.05
 

@@ -54,7 +54,7 @@ ABILITIES: dict[str, Ability] = {
     "photograph-and-drawing": Ability(photographs.photograph_among_two, 0.05, PHOTOGRAPHS, needs=("drawings",)),
 }
 
-# Where one word of an answer counts, that which decides it: abilities whose answers one word decides.
+# Where the words that decide an answer count: abilities whose answers a word or a few decide.
 DECIDED = {"yes-no": 0.3, "places": 0.25, "look": 0.3, "whole": 0.1, "two-pictures": 0.05}
 DECIDED_PHOTOGRAPHS = {"photograph": 0.5, "photograph-yes-no": 0.5}
 
