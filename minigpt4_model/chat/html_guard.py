@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .html_tags import BLOCKS, DRAWN, ENDS, HEADINGS, KNOWN, LINES, MAY_STAY_OPEN, NEVER_IN_THEMSELVES, ONLY, ONLY_IN, RAW, VOID
 
 MOST_ALIKE = 6  # elements in a row that are the same to the letter, with the words before each: a model that goes on so never ends
+MOST_ALIKE_IN_TABLES = 10  # empty cells of a calendar or of a board, and rows of these
 DEEPEST = 12  # elements in each other; pages that people write have fewer, and a model that opens one after another never ends
 
 # To end the tag that is being written, and the code block; to end an element.
@@ -227,7 +228,8 @@ class OpenPage:
         """Whether another `tag` there would begin as those of a long run did, the words before it included."""
         before, last, times, ended = self._runs[depth]
         begun = self._begun[depth] if depth < len(self._open) else self._text.rindex("<")
-        return tag == last and times >= MOST_ALIKE and before.startswith(self._text[ended:begun].lstrip() + "<")
+        most = MOST_ALIKE_IN_TABLES if tag in ("td", "th", "tr") else MOST_ALIKE
+        return tag == last and times >= most and before.startswith(self._text[ended:begun].lstrip() + "<")
 
     def _is_empty(self) -> bool:
         """Whether the innermost element holds nothing so far but the tag that is being written."""
