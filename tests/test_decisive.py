@@ -102,3 +102,11 @@ def test_a_word_decides_an_answer(decisive, asked, answer, word):
 def test_each_answer_of_a_conversation_is_decided(decisive):
     said = deciding(decisive, ("What is this?", "It is a cat."), ("Is it grey?", "Yes, it is grey."), words=SceneWords("cat"))
     assert said == [" cat", ".", "Yes"]
+
+
+def test_the_other_words_of_a_decided_answer_can_count_a_little(decisive):
+    decisive = DecisiveWords(decisive.tokenizer, rest=0.05)
+    messages = [question("Is there a dog?", [PLACEHOLDER]), text_message("assistant", "No, there is none.")]
+    answer = decisive.tokenizer("No, there is none.").input_ids
+    weights = decisive.weigh([IGNORED, *answer], Example(messages, SceneWords("cat"), decides=True))
+    assert weights == [0.0, 1.0, *[0.05] * (len(answer) - 1)]
