@@ -250,6 +250,16 @@ def test_where_the_likeliest_is_taken_it_is_the_first_that_may_follow():
     assert Tokens.texts[kept.argmax()] == "<li>"  # "</li>" and the end are likelier and may not follow
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_reading_on_is_as_good_as_reading_anew(seed):
+    tokens, chance, ids = Tokens(), random.Random(seed), []
+    on = WholeHtml(tokens.guard(), 60)
+    for _ in range(60):
+        found = on(torch.tensor([ids], dtype=torch.long), torch.zeros(1, len(tokens.texts)))
+        assert torch.equal(found, WholeHtml(tokens.guard(), 60)(torch.tensor([ids], dtype=torch.long), torch.zeros(1, len(tokens.texts))))
+        ids.append(chance.randrange(7) if chance.random() < 0.05 else chance.choice((found[0, :7] == 0).nonzero()[:, 0].tolist() or [0]))
+
+
 def test_rows_are_told_apart():
     """Beams, each with an answer of its own."""
     scores = WholeHtml(Tokens().guard(), 200)(torch.tensor([[0, 1], [5, 5]]), torch.zeros(2, 8))

@@ -77,10 +77,13 @@ class WholeHtml(LogitsProcessor):
         """`limit` is the answer's most tokens: before it comes the page is closed. `takes_first`: no other token than the likeliest is ever
         taken, so no other is looked at unless it may not follow."""
         self._guard, self._limit = guard, limit
+        self._before: dict[tuple[int, ...], OpenPage] = {}  # the pages of the step before, by their tokens
         self._looked_at = (1, *self.LOOKED_AT) if takes_first else self.LOOKED_AT
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        pages = [self._guard.page(ids) for ids in input_ids.tolist()]
+        rows = [tuple(ids) for ids in input_ids.tolist()]
+        pages = [self._guard.page(ids, self._before.get(ids[:-1])) for ids in rows]
+        self._before = {ids: page.copy() for ids, page in zip(rows, pages, strict=True) if page}
         if not any(pages):
             return scores  # as nearly always: no copy
         for page in filter(None, pages):

@@ -63,9 +63,14 @@ class OpenPage:
         return self._mode == _NAME and self._name in KNOWN - DRAWN and not self._fits(self._name)
 
     @property
+    def left(self) -> bool:
+        """Whether the page's code block has ended."""
+        return self._mode == _DONE
+
+    @property
     def may_end(self) -> bool:
         """Whether nothing is open that has to be closed. What follows the page's code block is free."""
-        return self._mode == _DONE or (self._mode == _TEXT and MAY_STAY_OPEN.issuperset(self._open))
+        return self.left or (self._mode == _TEXT and MAY_STAY_OPEN.issuperset(self._open))
 
     def close_within(self, tokens: int) -> None:
         """Where no more than so many tokens are left and they will be needed: from here on nothing new begins, all that is open ends."""
@@ -266,8 +271,14 @@ class HtmlGuard:
         self._decode, self._end_tokens = decode, frozenset(end_tokens)
         self._pieces: dict[int, str] = {}
 
-    def page(self, ids: Sequence[int]) -> OpenPage | None:
-        """The page that an answer of these tokens ends in, or None."""
+    def page(self, ids: Sequence[int], before: OpenPage | None = None) -> OpenPage | None:
+        """The page that an answer of these tokens ends in, or None.
+
+        `before` is that of all tokens but the last, where it is known: reading a long page anew takes longer than a small LLM's step.
+        """
+        page = before and before.copy()
+        if page and page.feed(self._piece(ids[-1])) and not page.left:
+            return page
         return open_page("".join(map(self._piece, ids)))
 
     def fits(self, page: OpenPage, token: int) -> bool:
