@@ -7,6 +7,7 @@ window.minigpt4 = {
     if (before) before.removeAttribute("data-open");
     const panel = name ? document.getElementById("panel-" + name) : null;
     if (panel) panel.setAttribute("data-open", "");
+    if (panel && panel !== before) panel.parentElement.scrollTop = 0; // all panels are scrolled by what holds them
     for (const button of document.querySelectorAll("#header [data-panel]")) {
       button.setAttribute("aria-expanded", String(Boolean(panel) && button.dataset.panel === name));
     }

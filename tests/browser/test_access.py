@@ -98,6 +98,19 @@ def test_panels_open_and_close_by_keyboard(visit, echo_url):
     expect(button).to_have_attribute("aria-expanded", "false")
 
 
+def test_a_panel_opens_at_its_beginning_wherever_the_one_before_was_left(visit, echo_url):
+    page = visit(echo_url, viewport={"width": 1280, "height": 500})
+    dock = page.locator("#dock")
+    page.locator("#header [data-panel=settings]").click()
+    expect(page.locator("#setting-temperature")).to_be_visible()
+    page.wait_for_function("document.getElementById('dock').scrollHeight > 700")
+    dock.evaluate("(dock) => { dock.scrollTop = 200 }")
+    assert dock.evaluate("(dock) => dock.scrollTop") > 100
+    page.locator("#header [data-panel=tasks]").click()
+    expect(page.locator("#panel-tasks")).to_be_visible()
+    assert dock.evaluate("(dock) => dock.scrollTop") == 0
+
+
 def test_the_memory_that_is_left_is_shown(visit, echo_url):
     chat = Chat(visit(echo_url))
     amount = chat.page.locator("#meter .amount")
